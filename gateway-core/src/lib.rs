@@ -3,3 +3,6 @@
 //! Users depend on the facade crate `portcullis`, which re-exports what is public here.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod clock;
+pub mod worker;
