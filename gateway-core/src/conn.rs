@@ -1,0 +1,142 @@
+//! One client connection, as the code that serves it sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
+
+use futures_util::task::AtomicWaker;
+use http::StatusCode;
+
+use crate::error::{GatewayError, chain};
+use crate::exchange::{ConnInfo, Exchange};
+use crate::gateway::{ListenerCell, ListenerEntry};
+use crate::settings::HttpSettings;
+
+/// What serving a connection needs.
+pub(crate) struct ConnCx {
+    pub(crate) info: Arc<ConnInfo>,
+    pub(crate) listener: Arc<ListenerCell>,
+    pub(crate) handle: Arc<ConnHandle>,
+    /// Settings as of the start of the connection; stacks are looked up for each request.
+    settings: HttpSettings,
+}
+
+impl ConnCx {
+    pub(crate) fn new(
+        info: Arc<ConnInfo>,
+        listener: Arc<ListenerCell>,
+        handle: Arc<ConnHandle>,
+    ) -> Self {
+        let settings = listener.current().settings.clone();
+        Self {
+            info,
+            listener,
+            handle,
+            settings,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// The stack that answers a request that starts now.
+    pub(crate) fn entry(&self) -> Arc<ListenerEntry> {
+        self.listener.current()
+    }
+}
+
+/// How the rest of the gateway reaches a connection: to tell it to close.
+#[derive(Default)]
+pub(crate) struct ConnHandle {
+    closing: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl ConnHandle {
+    /// Tells the connection to finish what it does and close.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection was told to close; if not, the task is woken when it is.
+    pub(crate) fn poll_closing(&self, task: &Context<'_>) -> bool {
+        self.waker.register(task.waker());
+        self.is_closing()
+    }
+}
+
+impl fmt::Debug for ConnHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnHandle")
+            .field("closing", &self.is_closing())
+            .finish()
+    }
+}
+
+/// Reports an exchange when it is over, however it ended: completed, failed, or dropped because the
+/// client went away.
+pub(crate) struct ExchangeReport {
+    exchange: Exchange,
+    entry: Arc<ListenerEntry>,
+    status: Option<StatusCode>,
+    received: u64,
+    sent: u64,
+    aborted: bool,
+}
+
+impl ExchangeReport {
+    pub(crate) fn new(exchange: Exchange, entry: Arc<ListenerEntry>) -> Self {
+        entry.telemetry.begin();
+        Self {
+            exchange,
+            entry,
+            status: None,
+            received: 0,
+            sent: 0,
+            aborted: true,
+        }
+    }
+
+    /// The head of the reply is known.
+    pub(crate) fn head(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// Body bytes so far.
+    pub(crate) fn bytes(&mut self, received: u64, sent: u64) {
+        self.received = received;
+        self.sent = sent;
+    }
+
+    /// The reply was delivered whole.
+    pub(crate) fn complete(mut self, received: u64, sent: u64) {
+        self.bytes(received, sent);
+        self.aborted = false;
+    }
+
+    /// The reply broke off.
+    pub(crate) fn failed(self, error: &GatewayError) {
+        let mut state = self.exchange.state();
+        state.reason = Some(error.reason());
+        state.error = Some(chain(error));
+    }
+}
+
+impl Drop for ExchangeReport {
+    fn drop(&mut self) {
+        self.entry.telemetry.end(
+            &self.exchange,
+            self.status,
+            self.received,
+            self.sent,
+            self.aborted,
+        );
+    }
+}

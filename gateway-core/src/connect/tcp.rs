@@ -1,0 +1,99 @@
+//! The stock connector: TCP or a Unix socket, with TLS if the upstream says so.
+
+use std::sync::Arc;
+
+use rustls_pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::{ConnectCx, ConnectError, Connected, Connector};
+use crate::handler::BoxFuture;
+use crate::tls::UpstreamTls;
+use crate::transport::Transport;
+use crate::upstream::{Endpoint, EndpointAddress};
+
+/// Dials the endpoint's address and, with TLS settings, verifies it.
+#[derive(Debug, Default)]
+pub struct DirectConnector {
+    tls: Option<Arc<UpstreamTls>>,
+}
+
+impl DirectConnector {
+    /// Connections without TLS.
+    #[must_use]
+    pub fn plaintext() -> Self {
+        Self::default()
+    }
+
+    /// Connections with TLS.
+    #[must_use]
+    pub fn tls(tls: Arc<UpstreamTls>) -> Self {
+        Self { tls: Some(tls) }
+    }
+}
+
+impl Connector for DirectConnector {
+    fn connect<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        _cx: ConnectCx<'a>,
+    ) -> BoxFuture<'a, Result<Connected, ConnectError>> {
+        Box::pin(async move {
+            let transport = dial(endpoint).await?;
+            let Some(tls) = &self.tls else {
+                return Ok(Connected::new(transport));
+            };
+            let failed = |source| ConnectError::Tls {
+                address: endpoint.address().to_string(),
+                source,
+            };
+            let name = server_name(tls, endpoint).map_err(|error| failed(std::io::Error::other(error)))?;
+            let stream = TlsConnector::from(tls.config().clone())
+                .connect(name, transport)
+                .await
+                .map_err(failed)?;
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let transport = Transport::tls_client(stream);
+            Ok(if http2 {
+                Connected::http2(transport)
+            } else {
+                Connected::new(transport)
+            })
+        })
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
+    let dialled = match endpoint.address() {
+        EndpointAddress::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
+            stream.set_nodelay(true)?;
+            Ok(Transport::from(stream))
+        }),
+        EndpointAddress::Unix(path) => UnixStream::connect(path).await.map(Transport::from),
+    };
+    dialled.map_err(|source| ConnectError::Dial {
+        address: endpoint.address().to_string(),
+        source,
+    })
+}
+
+/// The name the endpoint must prove: configured, else the endpoint's host name, else its address.
+fn server_name(
+    tls: &UpstreamTls,
+    endpoint: &Endpoint,
+) -> Result<ServerName<'static>, crate::error::BoxError> {
+    if let Some(name) = tls.server_name() {
+        return Ok(name.clone());
+    }
+    if let Some(host) = endpoint.hostname() {
+        return Ok(ServerName::try_from(host.to_owned())?);
+    }
+    match endpoint.address() {
+        EndpointAddress::Tcp(address) => Ok(ServerName::from(address.ip())),
+        EndpointAddress::Unix(path) => Err(format!(
+            "no name to verify for {}: set `tls.server_name` of the upstream",
+            path.display()
+        )
+        .into()),
+    }
+}

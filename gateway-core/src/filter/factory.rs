@@ -1,0 +1,177 @@
+//! Making filters from configuration.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::Stage;
+use crate::error::BoxError;
+
+/// Makes a stage from a typed configuration. Implement it on a unit type, or register a closure.
+///
+/// ```
+/// use portcullis_core::filter::{BuildCx, BuildError, FilterFactory, HeadFilter, ResponseHead, Stage};
+/// use portcullis_core::GatewayError;
+/// use http::HeaderValue;
+///
+/// /// Marks replies.
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct MarkConfig {
+///     /// The text of the mark.
+///     text: String,
+/// }
+///
+/// struct Mark(HeaderValue);
+///
+/// impl HeadFilter for Mark {
+///     fn on_response(&self, head: &mut ResponseHead<'_>) -> Result<(), GatewayError> {
+///         head.headers_mut().insert("x-mark", self.0.clone());
+///         Ok(())
+///     }
+/// }
+///
+/// struct MarkFactory;
+///
+/// impl FilterFactory for MarkFactory {
+///     const NAME: &'static str = "acme.mark";
+///     type Config = MarkConfig;
+///
+///     fn build(config: MarkConfig, _cx: &BuildCx<'_>) -> Result<Stage, BuildError> {
+///         let value = HeaderValue::from_str(&config.text)
+///             .map_err(|_| BuildError::new("`text` must be a header value: visible ASCII").at("text"))?;
+///         Ok(Stage::head(Self::NAME, Mark(value)))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not make filters",
+    label = "this does not implement `FilterFactory`",
+    note = "a factory names its filter and the type of its configuration: `const NAME`, `type Config`, `fn build`"
+)]
+pub trait FilterFactory: 'static {
+    /// The name used as `type:` in configurations; prefix it with your own (`acme.mark`).
+    const NAME: &'static str;
+    /// The keys beside `type`. Use `#[serde(deny_unknown_fields)]`, so that misspelled keys are errors.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// Makes the stage. Parse and look up here what requests should not have to.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; it is reported with the place of the filter in the file.
+    fn build(config: Self::Config, cx: &BuildCx<'_>) -> Result<Stage, BuildError>;
+}
+
+/// What is wrong with a plugin's configuration.
+#[derive(Debug)]
+pub struct BuildError {
+    message: String,
+    key: Option<String>,
+    source: Option<BoxError>,
+}
+
+impl BuildError {
+    /// `message` says what is wrong and how to fix it.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            key: None,
+            source: None,
+        }
+    }
+
+    /// Names the key at fault, so that the report points at it.
+    #[must_use]
+    pub fn at(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Attaches the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The key at fault, if named.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Lent to factories while a configuration is compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildCx<'a> {
+    owner: &'a str,
+    store: &'a StateStore,
+}
+
+impl<'a> BuildCx<'a> {
+    /// A context for the plugin that belongs to `owner`, for example `route orders`.
+    #[must_use]
+    pub fn new(owner: &'a str, store: &'a StateStore) -> Self {
+        Self { owner, store }
+    }
+
+    /// Whose plugin is being built, for example `route orders`.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.owner
+    }
+
+    /// State that outlives reloads: the value of type `T` under `key`, made by `init` the first time.
+    pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        self.store.shared(key, init)
+    }
+}
+
+/// State of plugins that outlives reloads, kept by the process.
+#[derive(Default)]
+pub struct StateStore {
+    values: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+}
+
+impl StateStore {
+    /// The value of type `T` under `key`, made by `init` the first time.
+    pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = values
+            .entry((TypeId::of::<T>(), key.to_owned()))
+            .or_insert_with(|| Arc::new(init()));
+        // The key holds the type id, so the downcast cannot fail; if it could, a fresh value is right too.
+        match slot.clone().downcast::<T>() {
+            Ok(value) => value,
+            Err(_) => unreachable_type(),
+        }
+    }
+}
+
+/// The type id is part of the key under which the value was stored.
+#[allow(clippy::panic)]
+fn unreachable_type<T>() -> Arc<T> {
+    unreachable!("a value is stored under its own type id")
+}
+
+impl fmt::Debug for StateStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateStore").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! The attempt loop: the one place where requests leave for upstreams, in every mode.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+
+use super::budget::RetryBudget;
+use super::client::{AttemptCx, AttemptFailure};
+use super::replay::Replay;
+use super::{Backend, RetryPolicy, Split, UpstreamClient};
+use crate::balance::PickCx;
+use crate::body::Body;
+use crate::clock::{Clock, Instant};
+use crate::error::{ErrorClass, GatewayError};
+use crate::exchange::Exchange;
+use crate::grpc;
+use crate::handler::{Handler, Request, Response};
+use crate::upgrade::Upgrade;
+use crate::upstream::EndpointId;
+
+/// How long a request may take on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouteTimeouts {
+    /// From the request's head to the last byte of the response; `None` for no limit.
+    pub total: Option<Duration>,
+    /// From the start of an attempt to its response head.
+    pub per_try: Option<Duration>,
+    /// The longest silence of the upstream, before and within a response.
+    pub idle: Option<Duration>,
+}
+
+impl Default for RouteTimeouts {
+    fn default() -> Self {
+        Self {
+            total: None,
+            per_try: None,
+            idle: Some(Duration::from_secs(60)),
+        }
+    }
+}
+
+/// The handler at the end of a route's chain.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) split: Split,
+    pub(crate) timeouts: RouteTimeouts,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) budget: Arc<RetryBudget>,
+    pub(crate) upgrades: bool,
+}
+
+impl Handler for Forward {
+    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+        let exchange = Exchange::of(&mut request);
+        if !self.upgrades && Upgrade::of(&request).is_some() {
+            Upgrade::withdraw(&mut request);
+        }
+        let upgrading = Upgrade::of(&request).is_some();
+        let (parts, body) = request.into_parts();
+        let done_by = self.deadline(&parts, &exchange, upgrading);
+        match &self.retry {
+            // An upgraded body is a conversation: it cannot be held back and said again.
+            Some(policy) if policy.attempts > 0 && !upgrading => {
+                self.budget.deposit();
+                self.repeat(policy, parts, body, done_by, &exchange).await
+            }
+            _ => {
+                let backend = self.choose()?;
+                let cx = self.attempt(0, Arc::default(), done_by);
+                backend
+                    .send(&parts, body, cx, &exchange)
+                    .await
+                    .map_err(|failure| failure.error)
+            }
+        }
+    }
+}
+
+impl Forward {
+    /// A tunnel has no total: it ends when its sides end it.
+    fn deadline(&self, parts: &Parts, exchange: &Exchange, upgrading: bool) -> Option<Instant> {
+        if upgrading {
+            return None;
+        }
+        let told = if grpc::is_grpc(&parts.headers) {
+            grpc::timeout(&parts.headers)
+        } else {
+            None
+        };
+        let total = match (self.timeouts.total, told) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        total.map(|total| exchange.started() + total)
+    }
+
+    fn attempt(&self, number: u32, tried: Arc<[EndpointId]>, done_by: Option<Instant>) -> AttemptCx {
+        AttemptCx {
+            number,
+            tried,
+            head_by: self.timeouts.per_try.map(|limit| Clock.now() + limit),
+            done_by,
+            idle: self.timeouts.idle,
+        }
+    }
+
+    fn choose(&self) -> Result<&Backend, GatewayError> {
+        self.split.choose().ok_or_else(|| {
+            GatewayError::new(ErrorClass::NoEndpoint, "choosing a backend: the route has none with a weight")
+                .with_reason("no_backend")
+        })
+    }
+
+    async fn repeat(
+        &self,
+        policy: &RetryPolicy,
+        parts: Parts,
+        body: Body,
+        done_by: Option<Instant>,
+        exchange: &Exchange,
+    ) -> Result<Response, GatewayError> {
+        let replay = Replay::new(body, policy.buffer);
+        let mut tried: Vec<EndpointId> = Vec::new();
+        let mut number = 0;
+        loop {
+            let backend = self.choose()?;
+            let cx = self.attempt(number, tried.as_slice().into(), done_by);
+            let outcome = backend.send(&parts, replay.attempt(), cx, exchange).await;
+            let wanted = match &outcome {
+                Ok(response) => policy.wants_status(response.status(), &parts.method),
+                Err(failure) => policy.wants_error(&failure.error, &parts.method),
+            };
+            let left = done_by.is_none_or(|by| by > Clock.now());
+            if !wanted
+                || number >= policy.attempts
+                || !replay.is_whole()
+                || !left
+                || !self.budget.withdraw()
+            {
+                return outcome.map_err(|failure| failure.error);
+            }
+            if let Some(endpoint) = &exchange.state().endpoint {
+                tried.push(endpoint.id());
+            }
+            // The response that is not wanted must go before the next attempt: it holds a connection.
+            drop(outcome);
+            let pause = policy.pause(number, PickCx::new().random());
+            let until = done_by.map_or(Clock.now() + pause, |by| by.min(Clock.now() + pause));
+            tokio::time::sleep_until(until).await;
+            number += 1;
+        }
+    }
+}
+
+impl Backend {
+    async fn send(
+        &self,
+        parts: &Parts,
+        body: Body,
+        cx: AttemptCx,
+        exchange: &Exchange,
+    ) -> Result<Response, AttemptFailure> {
+        let Some(chain) = &self.chain else {
+            return self.client.send(parts, body, &cx, exchange).await;
+        };
+        let mut request = Request::from_parts(parts.clone(), body);
+        request.extensions_mut().insert(cx);
+        Ok(chain.call(request).await?)
+    }
+}
+
+/// The handler at the end of a backend's chain: one attempt.
+#[derive(Debug)]
+pub(crate) struct SendOnce {
+    pub(crate) client: Arc<UpstreamClient>,
+}
+
+impl Handler for SendOnce {
+    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+        let exchange = Exchange::of(&mut request);
+        let cx = request.extensions_mut().remove::<AttemptCx>().unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        self.client
+            .send(&parts, body, &cx, &exchange)
+            .await
+            .map_err(|failure| failure.error)
+    }
+}

@@ -1,0 +1,17 @@
+//! The end of every route: choosing an upstream and an endpoint, sending, and trying again.
+
+mod attempt;
+mod budget;
+mod client;
+mod outgoing;
+mod replay;
+mod retry;
+mod split;
+
+pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
+pub use retry::{RetryOn, RetryPolicy};
+pub use split::{Backend, Split};
+
+pub(crate) use attempt::{Forward, SendOnce};
+pub(crate) use client::{AttemptCx, AttemptFailure};
+pub use attempt::RouteTimeouts;

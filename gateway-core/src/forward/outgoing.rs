@@ -1,0 +1,138 @@
+//! The head an upstream sees.
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Uri, Version};
+
+use super::HostPolicy;
+use super::client::host_for;
+use crate::body::Body;
+use crate::error::BoxError;
+use crate::handler::Request;
+use crate::upgrade::Upgrade;
+use crate::upstream::Endpoint;
+
+/// The headers of an HTTP/1 request, when they differ from those of the client's.
+pub(super) fn http1_headers(
+    parts: &Parts,
+    host: &HostPolicy,
+    endpoint: &Endpoint,
+    upgrade: Option<&Upgrade>,
+) -> Option<HeaderMap> {
+    let host = host_for(host, endpoint);
+    // A WebSocket that came in over HTTP/2 has neither of these (RFC 8441 5).
+    let handshake = upgrade.filter(|_| !parts.headers.contains_key(UPGRADE));
+    if host.is_none() && handshake.is_none() {
+        return None;
+    }
+    let mut headers = parts.headers.clone();
+    if let Some(host) = host {
+        headers.insert(HOST, host);
+    }
+    if let Some(upgrade) = handshake {
+        headers.insert(UPGRADE, upgrade.protocol().clone());
+        if upgrade.is_websocket() && !headers.contains_key(SEC_WEBSOCKET_KEY) {
+            headers.insert(SEC_WEBSOCKET_KEY, websocket_key());
+        }
+    }
+    Some(headers)
+}
+
+/// The request as HTTP/2 has it: scheme and authority in the target, no connection fields.
+pub(super) fn http2_request(
+    parts: &Parts,
+    body: Body,
+    host: &HostPolicy,
+    endpoint: &Endpoint,
+) -> Result<Request, BoxError> {
+    let mut headers = parts.headers.clone();
+    let authority = host_for(host, endpoint).or_else(|| headers.get(HOST).cloned());
+    for name in [HOST, TRANSFER_ENCODING, UPGRADE, EXPECT] {
+        headers.remove(name);
+    }
+    if http_body::Body::size_hint(&body).exact().is_none() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(match authority {
+        Some(value) => Authority::try_from(value.as_bytes())?,
+        None => Authority::from_static("localhost"),
+    });
+    uri.path_and_query = Some(
+        parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/")),
+    );
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri)?;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Sixteen random bytes in base64 (RFC 6455 4.1).
+fn websocket_key() -> HeaderValue {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let pick = crate::balance::PickCx::new();
+    let mut nonce = [0u8; 16];
+    for half in nonce.chunks_mut(8) {
+        half.copy_from_slice(&pick.random().to_ne_bytes()[..half.len()]);
+    }
+    let mut text = Vec::with_capacity(24);
+    for chunk in nonce.chunks(3) {
+        let bits = chunk
+            .iter()
+            .chain(std::iter::repeat(&0))
+            .take(3)
+            .fold(0usize, |bits, byte| bits << 8 | usize::from(*byte));
+        for position in 0..4 {
+            text.push(if position <= chunk.len() {
+                ALPHABET[bits >> (18 - 6 * position) & 63]
+            } else {
+                b'='
+            });
+        }
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+        .unwrap_or(HeaderValue::from_static("cG9ydGN1bGxpcy1nYXRlAA=="))
+}
+
+/// The value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_valid_websocket_keys() {
+        let key = websocket_key();
+        assert_eq!(key.len(), 24);
+        assert!(key.to_str().unwrap().ends_with("=="));
+        assert_ne!(key, websocket_key());
+    }
+
+    #[test]
+    fn finds_cookies() {
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", HeaderValue::from_static("a=1; sid=x=y"));
+        headers.append("cookie", HeaderValue::from_static("b=2"));
+        assert_eq!(cookie(&headers, "sid"), Some("x=y"));
+        assert_eq!(cookie(&headers, "b"), Some("2"));
+        assert_eq!(cookie(&headers, "c"), None);
+    }
+}

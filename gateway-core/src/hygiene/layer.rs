@@ -1,0 +1,162 @@
+//! The layer that makes every request and reply clean.
+
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri};
+use tower_layer::Layer;
+
+use super::forwarded::{self, ForwardedPolicy, TrustedProxies};
+use super::path::{PathPolicy, normalize};
+use super::{strip_request, strip_response};
+use crate::error::{ErrorClass, ErrorForm, GatewayError};
+use crate::exchange::Exchange;
+use crate::filter::settle;
+use crate::handler::{Handler, Request, Response};
+use crate::upgrade::Upgrade;
+
+/// Cleans requests before any filter or route sees them, and replies after all of them; renders errors.
+///
+/// Below it a request has: a path and query as its URI (the path normalised), its host in `Host`, no
+/// hop-by-hop fields, no forwarded fields that the peer could forge, and an
+/// [`Exchange`] in its extensions.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HygieneLayer {
+    /// Whose forwarded fields are taken.
+    pub trusted: TrustedProxies,
+    /// Which forwarded fields upstreams get.
+    pub forwarded: ForwardedPolicy,
+    /// How paths are normalised.
+    pub path: PathPolicy,
+}
+
+impl<H: Handler> Layer<H> for HygieneLayer {
+    type Service = Hygiene<H>;
+
+    fn layer(&self, inner: H) -> Hygiene<H> {
+        Hygiene {
+            inner,
+            settings: self.clone(),
+        }
+    }
+}
+
+/// The handler made by [`HygieneLayer`].
+#[derive(Clone, Debug)]
+pub struct Hygiene<H> {
+    inner: H,
+    settings: HygieneLayer,
+}
+
+impl<H: Handler> Handler for Hygiene<H> {
+    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+        let exchange = Exchange::of(&mut request);
+        let head_only = request.method() == Method::HEAD;
+        note(&request, &exchange);
+        let outcome = match self.clean(&mut request, &exchange) {
+            Ok(()) => self.inner.handle(request).await,
+            Err(error) => Err(error),
+        };
+        let mut response = outcome.unwrap_or_else(|error| settle(error, &exchange));
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        strip_response(response.headers_mut(), switching);
+        if !head_only && !switching {
+            // The length of what is sent decides; a stale field would contradict it.
+            if response.status() != StatusCode::NOT_MODIFIED {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl<H> Hygiene<H> {
+    fn clean(&self, request: &mut Request, exchange: &Exchange) -> Result<(), GatewayError> {
+        if request.method() == Method::CONNECT {
+            return Err(GatewayError::new(
+                ErrorClass::NotImplemented,
+                "opening a CONNECT tunnel, which this gateway does not do",
+            )
+            .with_status(StatusCode::METHOD_NOT_ALLOWED)
+            .with_reason("connect_refused"));
+        }
+        settle_host(request)?;
+        self.settle_path(request)?;
+        let upgrading = Upgrade::of(request).is_some();
+        strip_request(request.headers_mut(), upgrading);
+        forwarded::apply(
+            request.headers_mut(),
+            exchange,
+            &self.settings.trusted,
+            self.settings.forwarded,
+        );
+        Ok(())
+    }
+
+    /// Leaves path and query as the URI, the path in its one spelling.
+    fn settle_path(&self, request: &mut Request) -> Result<(), GatewayError> {
+        let uri = request.uri();
+        let path = uri.path();
+        if path == "*" {
+            return Ok(());
+        }
+        let refuse = |error: &dyn std::fmt::Display| {
+            GatewayError::new(ErrorClass::BadRequest, format!("normalising the path: {error}"))
+                .with_reason("bad_path")
+        };
+        let normal = normalize(path, self.settings.path).map_err(|error| refuse(&error))?;
+        let unchanged = matches!(normal, std::borrow::Cow::Borrowed(_));
+        if unchanged && uri.authority().is_none() {
+            return Ok(());
+        }
+        let target = if unchanged {
+            uri.path_and_query().cloned()
+        } else {
+            let text = match uri.query() {
+                Some(query) => format!("{normal}?{query}"),
+                None => normal.into_owned(),
+            };
+            Some(PathAndQuery::from_maybe_shared(text).map_err(|error| refuse(&error))?)
+        };
+        *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
+        Ok(())
+    }
+}
+
+/// Puts the authority of the target, which overrides `Host` (RFC 9112 3.2.2, RFC 9113 8.3.1), into `Host`.
+fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
+    let Some(authority) = request.uri().authority() else {
+        return Ok(());
+    };
+    if authority.as_str().contains('@') {
+        return Err(
+            GatewayError::new(ErrorClass::BadRequest, "reading the authority: it holds user information")
+                .with_reason("bad_authority"),
+        );
+    }
+    let unchanged = request
+        .headers()
+        .get(HOST)
+        .is_some_and(|host| host.as_bytes() == authority.as_str().as_bytes());
+    if !unchanged {
+        let value = http::HeaderValue::from_str(authority.as_str()).map_err(|error| {
+            GatewayError::new(ErrorClass::BadRequest, "reading the authority")
+                .with_reason("bad_authority")
+                .with_source(error)
+        })?;
+        request.headers_mut().insert(HOST, value);
+    }
+    Ok(())
+}
+
+/// Writes down what a log shows of the request as the client sent it.
+fn note(request: &Request, exchange: &Exchange) {
+    let headers = request.headers();
+    let mut state = exchange.state();
+    state.error_form = ErrorForm::of(headers);
+    state.request.method = request.method().clone();
+    state.request.uri = request.uri().clone();
+    state.request.version = request.version();
+    state.request.host = headers.get(HOST).cloned();
+    state.request.user_agent = headers.get(USER_AGENT).cloned();
+}

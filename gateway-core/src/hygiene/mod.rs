@@ -1,0 +1,13 @@
+//! What must be true of every request and reply, whatever the route: hop-by-hop fields removed,
+//! forwarded fields trustworthy, the path in one spelling.
+
+mod forwarded;
+mod hop;
+mod layer;
+mod path;
+
+pub use forwarded::{ForwardedPolicy, TrustedProxies};
+pub use layer::{Hygiene, HygieneLayer};
+pub use path::{PathError, PathPolicy, normalize};
+
+pub(crate) use hop::{strip_request, strip_response};

@@ -1,0 +1,410 @@
+//! One HTTP/1 connection to an endpoint, driven by the request that uses it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version};
+
+use super::buffer::{OutBuf, poll_read_body, poll_read_head};
+use super::response_body::ResponseBody;
+use super::writer::{BodyWriter, Filled};
+use crate::body::Body;
+use crate::clock::{Clock, Instant};
+use crate::error::{ErrorClass, GatewayError, RetrySafety};
+use crate::exchange::Exchange;
+use crate::handler::Response;
+use crate::http1::{
+    BodyDecoder, BodyFraming, Chunk, HeadLimits, ResponseHead, ScanState, encode_request_head,
+    parse_response,
+};
+use crate::pool::Lease;
+use crate::timer::LazyTimer;
+use crate::transport::Transport;
+
+/// How long a request with `Expect: 100-continue` waits for the upstream's word before it sends its body.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+/// How many interim replies an upstream may send before its final one.
+const MAX_INTERIM: u32 = 16;
+
+/// A connection, idle or in use.
+pub(crate) struct Connection {
+    pub(super) io: Transport,
+    pub(super) rbuf: BytesMut,
+    pub(super) out: OutBuf,
+    pub(super) timer: LazyTimer,
+    pub(super) decoder: BodyDecoder,
+    pub(super) limits: HeadLimits,
+    /// Requests that were answered on it.
+    uses: u64,
+}
+
+/// What goes out: a head that is ready to be encoded, and a body.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) method: &'a Method,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) framing: BodyFraming,
+    pub(crate) expect_continue: bool,
+    pub(crate) upgrade: bool,
+}
+
+/// How long the parts of an exchange may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SendLimits {
+    /// The response head must be there by then.
+    pub(crate) head_by: Option<Instant>,
+    /// The whole response must be there by then.
+    pub(crate) done_by: Option<Instant>,
+    /// The longest pause between two reads.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// A request that got no response.
+#[derive(Debug)]
+pub(crate) struct SendFailure {
+    pub(crate) error: GatewayError,
+    /// The body, when nothing was taken from it.
+    pub(crate) body: Option<Body>,
+    /// The connection had been idle in the pool and broke before a byte of the response: it was stale.
+    pub(crate) stale: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(io: Transport, limits: HeadLimits) -> Self {
+        Self {
+            io,
+            rbuf: BytesMut::new(),
+            out: OutBuf::default(),
+            timer: LazyTimer::default(),
+            decoder: BodyDecoder::new(BodyFraming::Empty, &limits),
+            limits,
+            uses: 0,
+        }
+    }
+
+    /// Whether an idle connection can be used: still open, and nothing arrived that nobody asked for.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        if !self.rbuf.is_empty() {
+            return false;
+        }
+        // Costs no system call unless the poller has seen an event on the socket.
+        let mut task = Context::from_waker(std::task::Waker::noop());
+        poll_read_head(&mut self.io, &mut self.rbuf, &mut task).is_pending()
+    }
+
+    fn give_back_buffers(&mut self) {
+        self.rbuf = BytesMut::new();
+        self.out.release();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("io", &self.io)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The sending half of an exchange.
+pub(super) struct Sending {
+    writer: BodyWriter,
+    /// The body waits for `100 Continue` until then.
+    held_until: Option<Instant>,
+    /// After the last byte of a tunnel the write side is closed.
+    tunnel: bool,
+    shut: bool,
+}
+
+impl Sending {
+    /// Whether the request is wholly on the wire.
+    pub(super) fn is_done(&self, conn: &Connection) -> bool {
+        self.writer.is_done() && conn.out.is_clean() && (!self.tunnel || self.shut)
+    }
+
+    /// Moves the request forward as far as it goes now.
+    pub(super) fn poll(
+        &mut self,
+        conn: &mut Connection,
+        task: &mut Context<'_>,
+    ) -> Poll<Result<(), GatewayError>> {
+        loop {
+            let filled = if self.held_until.is_some() {
+                Filled::Waiting
+            } else {
+                self.writer.poll_fill(&mut conn.out, task)?
+            };
+            let flushed = conn
+                .out
+                .poll_flush(&mut conn.io, task)
+                .map_err(|error| broken("sending the request", error))?;
+            match (filled, flushed) {
+                (Filled::Done, Poll::Ready(())) => {
+                    if self.tunnel && !self.shut {
+                        ready!(tokio::io::AsyncWrite::poll_shutdown(
+                            Pin::new(&mut conn.io),
+                            task
+                        ))
+                        .map_err(|error| broken("closing the tunnel's write side", error))?;
+                        self.shut = true;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                (Filled::Full, Poll::Ready(())) => {}
+                (Filled::Waiting, _) | (_, Poll::Pending) => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Sends a request and reads the head of its response.
+///
+/// # Errors
+/// A [`SendFailure`] that tells whether the same request may be sent on another connection.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub(crate) async fn send(
+    mut lease: Lease,
+    outgoing: &Outgoing<'_>,
+    body: Body,
+    limits: SendLimits,
+    exchange: &Exchange,
+) -> Result<Response, SendFailure> {
+    let mut sending = Sending {
+        writer: BodyWriter::new(body, outgoing.framing, true),
+        held_until: outgoing
+            .expect_continue
+            .then(|| Clock.now() + CONTINUE_WAIT),
+        tunnel: false,
+        shut: false,
+    };
+    let mut received = false;
+    let result = {
+        let conn = lease.connection();
+        encode_request_head(
+            conn.out.tail(),
+            outgoing.method,
+            outgoing.target,
+            outgoing.headers,
+            outgoing.framing,
+            outgoing.upgrade,
+        );
+        exchange_heads(conn, &mut sending, outgoing, limits, exchange, &mut received).await
+    };
+    match result {
+        Ok(head) => Ok(respond(lease, sending, head, limits)),
+        Err(error) => {
+            let stale = lease.was_reused()
+                && !received
+                && matches!(error.class(), ErrorClass::UpstreamReset);
+            let body = sending.writer.into_untouched();
+            let safety = if stale { RetrySafety::Idempotent } else { error.retry_safety() };
+            Err(SendFailure {
+                error: error.with_retry(safety),
+                body,
+                stale,
+            })
+        }
+    }
+}
+
+async fn exchange_heads(
+    conn: &mut Connection,
+    sending: &mut Sending,
+    outgoing: &Outgoing<'_>,
+    limits: SendLimits,
+    exchange: &Exchange,
+    received: &mut bool,
+) -> Result<ResponseHead, GatewayError> {
+    let mut scan = ScanState::default();
+    let mut interim = 0;
+    let mut sent = false;
+    conn.timer.set(None);
+    poll_fn(|task| {
+        loop {
+            if !sent {
+                match sending.poll(conn, task) {
+                    Poll::Ready(Ok(())) => sent = true,
+                    Poll::Ready(Err(error)) => {
+                        // The upstream may have answered before it stopped reading: look once more.
+                        if error.class() != ErrorClass::UpstreamReset
+                            || !matches!(read_head(conn, task), Poll::Ready(Ok(read)) if read > 0)
+                        {
+                            return Poll::Ready(Err(error));
+                        }
+                        sent = true;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            while !conn.rbuf.is_empty() {
+                *received = true;
+                let parsed =
+                    parse_response(&mut conn.rbuf, &mut scan, outgoing.method, &conn.limits)
+                        .map_err(|error| {
+                            GatewayError::new(
+                                ErrorClass::UpstreamProtocol,
+                                "parsing the response head",
+                            )
+                            .with_source(error)
+                        })?;
+                let Some(head) = parsed else { break };
+                scan = ScanState::default();
+                if head.status == StatusCode::SWITCHING_PROTOCOLS && outgoing.upgrade {
+                    return Poll::Ready(Ok(head));
+                }
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                interim += 1;
+                if head.status == StatusCode::SWITCHING_PROTOCOLS || interim > MAX_INTERIM {
+                    return Poll::Ready(Err(GatewayError::new(
+                        ErrorClass::UpstreamProtocol,
+                        "reading a final response: interim ones do not end",
+                    )));
+                }
+                if head.status == StatusCode::CONTINUE {
+                    // Polling the body is what passes the permission on to the client.
+                    sending.held_until = None;
+                } else {
+                    exchange.interim(head.status, &head.headers);
+                }
+                if !sent {
+                    let _ = sending.poll(conn, task)?;
+                }
+            }
+            match read_head(conn, task) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(GatewayError::new(
+                        ErrorClass::UpstreamReset,
+                        "reading the response head: the upstream closed the connection",
+                    )));
+                }
+                Poll::Ready(Ok(_)) => continue,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(broken("reading the response head", error)));
+                }
+                Poll::Pending => {}
+            }
+            if !conn.timer.is_set() {
+                let idle_by = limits.idle.map(|idle| Clock.now() + idle);
+                conn.timer
+                    .set(earliest([limits.head_by, limits.done_by, idle_by, sending.held_until]));
+            }
+            ready!(conn.timer.poll_elapsed(task));
+            conn.timer.set(None);
+            if sending.held_until.is_some_and(|until| until <= Clock.now()) {
+                // Nobody said no: RFC 9110 10.1.1 lets the body go after a reasonable wait.
+                sending.held_until = None;
+                continue;
+            }
+            return Poll::Ready(Err(GatewayError::new(
+                ErrorClass::UpstreamTimeout,
+                "waiting for the response head",
+            )));
+        }
+    })
+    .await
+}
+
+fn read_head(conn: &mut Connection, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let read = ready!(poll_read_head(&mut conn.io, &mut conn.rbuf, task))?;
+    conn.timer.set(None);
+    Poll::Ready(Ok(read))
+}
+
+/// Builds the response; one whose body has arrived already releases the connection at once.
+fn respond(
+    mut lease: Lease,
+    mut sending: Sending,
+    head: ResponseHead,
+    limits: SendLimits,
+) -> Response {
+    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let conn = lease.connection();
+    conn.timer.set(None);
+    conn.uses += 1;
+    conn.decoder = BodyDecoder::new(head.framing, &conn.limits);
+    if switching {
+        sending.tunnel = true;
+        sending.writer = sending.writer.into_tunnel();
+    }
+    let reusable = head.keep_alive && !switching;
+    let length = match head.framing {
+        BodyFraming::Length(length) => Some(length),
+        _ => None,
+    };
+    let body = if !sending.is_done(conn) || switching {
+        let limits = if switching { SendLimits::default() } else { limits };
+        Body::h1_response(Box::new(ResponseBody::new(
+            lease,
+            Some(sending),
+            length,
+            reusable,
+            limits,
+        )))
+    } else if let Some(data) = arrived(conn) {
+        lease.finish(reusable);
+        Body::from(data)
+    } else {
+        Body::h1_response(Box::new(ResponseBody::new(
+            lease, None, length, reusable, limits,
+        )))
+    };
+    let mut response = HttpResponse::new(body);
+    *response.status_mut() = head.status;
+    *response.version_mut() = if head.version == Version::HTTP_10 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
+    *response.headers_mut() = head.headers;
+    response
+}
+
+/// The whole body of a response with a known length, if it came with the head.
+fn arrived(conn: &mut Connection) -> Option<bytes::Bytes> {
+    if conn.decoder.is_done() {
+        return Some(bytes::Bytes::new());
+    }
+    let remaining = usize::try_from(conn.decoder.remaining_hint()?).ok()?;
+    if conn.rbuf.len() < remaining {
+        return None;
+    }
+    match conn.decoder.decode(&mut conn.rbuf, false) {
+        Ok(Chunk::Data(data)) if conn.decoder.is_done() => Some(data),
+        _ => None,
+    }
+}
+
+impl Connection {
+    /// Makes the connection ready for the pool; false when it must be closed.
+    pub(crate) fn recycle(&mut self) -> bool {
+        if !self.rbuf.is_empty() || !self.out.is_clean() {
+            return false;
+        }
+        self.timer.set(None);
+        self.give_back_buffers();
+        true
+    }
+
+    pub(super) fn poll_read_body(&mut self, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        poll_read_body(&mut self.io, &mut self.rbuf, task)
+    }
+}
+
+pub(super) fn broken(doing: &'static str, error: io::Error) -> GatewayError {
+    GatewayError::new(ErrorClass::UpstreamReset, doing).with_source(error)
+}
+
+pub(crate) fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
+    times.into_iter().flatten().min()
+}

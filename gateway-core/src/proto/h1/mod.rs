@@ -1,0 +1,13 @@
+//! HTTP/1 connections: our own codec, driven by the task that needs it.
+
+mod buffer;
+mod client;
+mod request_body;
+mod response_body;
+mod server;
+mod writer;
+
+pub(crate) use client::{Connection, Outgoing, SendFailure, SendLimits, earliest, send};
+pub(crate) use request_body::RequestBody;
+pub(crate) use response_body::ResponseBody;
+pub(crate) use server::{End, serve};

@@ -1,0 +1,261 @@
+//! HTTP/2 connections to endpoints, shared by the requests of one worker.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::gather::{Gathered, gather};
+use crate::body::Body;
+use crate::clock::{Clock, Instant};
+use crate::error::{BoxError, ErrorClass, GatewayError, RetrySafety};
+use crate::exchange::Exchange;
+use crate::forward::{AttemptCx, AttemptFailure};
+use crate::handler::{Request, Response};
+use crate::http1::HeadLimits;
+use crate::pool::Place;
+use crate::proto::h1::earliest;
+use crate::spawn::spawn;
+use crate::timer::LazyTimer;
+use crate::transport::Transport;
+use crate::upstream::InFlight;
+
+/// Bytes in flight towards the gateway per stream and per connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How often a connection in use is checked, and how long its answer may take.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// Sends requests on one connection. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    inner: http2::SendRequest<Body>,
+    streams: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    /// Whether the connection takes requests.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.inner.is_closed()
+    }
+
+    /// Whether another stream fits without waiting for the endpoint's permission.
+    pub(crate) fn has_room(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) < self.inner.current_max_send_streams().max(1)
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs what hyper spawns for a connection, writing what each turn gathered.
+#[derive(Clone)]
+struct Executor(Gathered);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        let gathered = self.0.clone();
+        spawn(async move {
+            gathered.drive(future).await;
+        });
+    }
+}
+
+/// Starts HTTP/2 on a transport.
+pub(crate) async fn connect(
+    io: Transport,
+    place: Place,
+    limits: &HeadLimits,
+) -> Result<Sender, GatewayError> {
+    let (io, gathered) = gather(io);
+    let mut builder = http2::Builder::new(Executor(gathered.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER);
+    // The preface is gathered too, so it is sent as soon as the handshake has produced it.
+    let (sender, connection) = gathered
+        .clone()
+        .drive(builder.handshake::<_, Body>(TokioIo::new(io)))
+        .await
+        .ok_or_else(|| GatewayError::new(ErrorClass::Connect, "starting HTTP/2: the connection broke"))?
+        .map_err(|error| {
+            GatewayError::new(ErrorClass::Connect, "starting HTTP/2").with_source(error)
+        })?;
+    spawn(async move {
+        let _place = place;
+        gathered.drive(connection).await;
+    });
+    Ok(Sender {
+        inner: sender,
+        streams: Arc::default(),
+    })
+}
+
+/// One stream's share of its connection.
+struct Stream(Arc<AtomicUsize>);
+
+impl Stream {
+    fn open(sender: &Sender) -> Self {
+        sender.streams.fetch_add(1, Ordering::Relaxed);
+        Self(sender.streams.clone())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a request and waits for the head of its response.
+pub(crate) async fn send(
+    mut sender: Sender,
+    request: Request,
+    cx: &AttemptCx,
+    _exchange: &Exchange,
+) -> Result<Response, AttemptFailure> {
+    let stream = Stream::open(&sender);
+    let mut timer = LazyTimer::default();
+    let idle_by = cx.idle.map(|idle| Clock.now() + idle);
+    timer.set(earliest([cx.head_by, cx.done_by, idle_by]));
+    let mut answer = pin!(sender.inner.try_send_request(request));
+    let outcome = poll_fn(|task| {
+        if let Poll::Ready(outcome) = answer.as_mut().poll(task) {
+            return Poll::Ready(Some(outcome));
+        }
+        ready!(timer.poll_elapsed(task));
+        Poll::Ready(None)
+    })
+    .await;
+    match outcome {
+        None => Err(GatewayError::new(
+            ErrorClass::UpstreamTimeout,
+            "waiting for the response head",
+        )
+        .with_retry(RetrySafety::Idempotent)
+        .into()),
+        Some(Err(mut failure)) => {
+            let body = failure.take_message().map(http::Request::into_body);
+            Err(AttemptFailure {
+                error: classify(failure.into_error(), body.is_some()),
+                body,
+            })
+        }
+        Some(Ok(response)) => {
+            let (parts, incoming) = response.into_parts();
+            let body = if incoming.is_end_stream() {
+                Body::empty()
+            } else {
+                Body::h2_response(Box::new(UpstreamStream {
+                    incoming,
+                    timer,
+                    done_by: cx.done_by,
+                    idle: cx.idle,
+                    _stream: stream,
+                    in_flight: None,
+                }))
+            };
+            Ok(Response::from_parts(parts, body))
+        }
+    }
+}
+
+fn classify(error: hyper::Error, returned: bool) -> GatewayError {
+    // The error of a request body that broke comes back wrapped: it says who broke it.
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
+    while let Some(current) = cause {
+        if let Some(own) = current.downcast_ref::<GatewayError>() {
+            return GatewayError::new(own.class(), "sending the request body")
+                .with_status(own.status())
+                .with_reason(own.reason())
+                .with_source(error);
+        }
+        cause = current.source();
+    }
+    let refused = returned || reason(&error) == Some(h2::Reason::REFUSED_STREAM);
+    let safety = if refused { RetrySafety::NotSent } else { RetrySafety::Idempotent };
+    GatewayError::new(ErrorClass::UpstreamReset, "sending an HTTP/2 request")
+        .with_retry(safety)
+        .with_source(error)
+}
+
+fn reason(error: &hyper::Error) -> Option<h2::Reason> {
+    std::error::Error::source(error)?
+        .downcast_ref::<h2::Error>()?
+        .reason()
+}
+
+/// The body of a response on an HTTP/2 stream.
+pub(crate) struct UpstreamStream {
+    incoming: Incoming,
+    timer: LazyTimer,
+    done_by: Option<Instant>,
+    idle: Option<Duration>,
+    _stream: Stream,
+    in_flight: Option<InFlight>,
+}
+
+impl UpstreamStream {
+    /// Counts the request against its endpoint until the body is gone.
+    pub(crate) fn carry(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(task) {
+            self.timer.set(None);
+            if frame.is_none() {
+                self.in_flight = None;
+            }
+            return Poll::Ready(frame.map(|result| {
+                result.map_err(|error| {
+                    GatewayError::new(ErrorClass::UpstreamReset, "reading an HTTP/2 response body")
+                        .with_source(BoxError::from(error))
+                })
+            }));
+        }
+        if !self.timer.is_set() {
+            let idle_by = self.idle.map(|idle| Clock.now() + idle);
+            self.timer.set(earliest([self.done_by, idle_by]));
+        }
+        ready!(self.timer.poll_elapsed(task));
+        Poll::Ready(Some(Err(GatewayError::new(
+            ErrorClass::UpstreamTimeout,
+            "waiting for more of the response body",
+        ))))
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,411 @@
+//! Serving one HTTP/2 client connection.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONTENT_LENGTH, DATE, EXPECT, HOST, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http_body::Body as HttpBody;
+
+use super::gather::{Gather, gather};
+use super::stream::StreamBody;
+use crate::body::Body;
+use crate::clock::Clock;
+use crate::conn::{ConnCx, ExchangeReport};
+use crate::error::{ErrorClass, GatewayError};
+use crate::exchange::{Exchange, Interim};
+use crate::filter::settle;
+use crate::handler::{Request, Response};
+use crate::http1::date;
+use crate::settings::HttpSettings;
+use crate::spawn::spawn;
+use crate::timer::LazyTimer;
+use crate::transport::Transport;
+use crate::upgrade::Upgrade;
+
+/// Serves streams on `io` until either side closes.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection; streams being answered are reset.
+pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
+    let settings = cx.settings();
+    let (io, gathered) = gather(io);
+    let connection = async {
+        let handshake = builder(settings).handshake::<_, Bytes>(io);
+        match tokio::time::timeout(settings.timeouts.head, handshake).await {
+            Ok(Ok(connection)) => accept(connection, &cx).await,
+            Ok(Err(error)) => tracing::debug!(%error, "http/2 handshake failed"),
+            Err(_) => tracing::debug!("http/2 handshake took too long"),
+        }
+    };
+    gathered.drive(connection).await;
+}
+
+fn builder(settings: &HttpSettings) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(settings.http2.stream_window)
+        .initial_connection_window_size(settings.http2.connection_window)
+        .max_concurrent_streams(settings.http2.max_concurrent_streams)
+        .max_header_list_size(u32::try_from(settings.limits.max_head_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(settings.http2.max_send_buffer)
+        .enable_connect_protocol();
+    builder
+}
+
+/// Takes streams until the client is done, was idle for too long, or the gateway drains.
+async fn accept(mut connection: Connection<Gather, Bytes>, cx: &Arc<ConnCx>) {
+    let idle = cx.settings().timeouts.idle;
+    let mut timer = LazyTimer::default();
+    let mut draining = false;
+    poll_fn(|task| {
+        loop {
+            if !draining && cx.handle.poll_closing(task) {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+            match connection.poll_accept(task) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    timer.set(None);
+                    spawn(answer(request, respond, cx.clone()));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "http/2 connection failed");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => {
+                    if connection.has_streams() {
+                        timer.set(None);
+                        return Poll::Pending;
+                    }
+                    if !timer.is_set() {
+                        timer.set(Some(Clock.now() + idle));
+                    }
+                    ready!(timer.poll_elapsed(task));
+                    if draining {
+                        return Poll::Ready(());
+                    }
+                    draining = true;
+                    connection.graceful_shutdown();
+                    timer.set(Some(Clock.now() + idle));
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// The sending half of a stream, shared by the reply, interim replies and `100 Continue`.
+pub(super) struct StreamShared {
+    respond: Mutex<SendResponse<Bytes>>,
+    continue_pending: std::sync::atomic::AtomicBool,
+}
+
+impl StreamShared {
+    fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
+        self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The body is wanted: a client that waits for permission gets it.
+    pub(super) fn send_continue(&self) {
+        if self.continue_pending.load(Ordering::Relaxed)
+            && self.continue_pending.swap(false, Ordering::Relaxed)
+        {
+            self.send(StatusCode::CONTINUE, &HeaderMap::new());
+        }
+    }
+}
+
+impl Interim for StreamShared {
+    fn send(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut response = http::Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers.clone();
+        strip_connection_fields(response.headers_mut());
+        if let Err(error) = self.respond().send_informational(response) {
+            tracing::debug!(%error, "an interim reply was not sent");
+        }
+    }
+}
+
+async fn answer(
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    cx: Arc<ConnCx>,
+) {
+    let entry = cx.entry();
+    let shared = Arc::new(StreamShared {
+        continue_pending: request.headers().contains_key(EXPECT).into(),
+        respond: Mutex::new(respond),
+    });
+    let received = Arc::new(AtomicU64::new(0));
+    let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
+    let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
+    let method = request.method().clone();
+    let (request, tunnel) = match translate(request, &shared, &received, &exchange) {
+        Ok(translated) => translated,
+        Err(error) => {
+            let response = settle(error, &exchange);
+            report.head(response.status());
+            if let Ok(sent) = reply(&shared, response, &Method::GET, false).await {
+                report.complete(0, sent);
+            }
+            return;
+        }
+    };
+    let mut answering = entry.service.call(request);
+    let outcome = poll_fn(|task| {
+        if let Poll::Ready(outcome) = answering.as_mut().poll(task) {
+            return Poll::Ready(Some(outcome));
+        }
+        // A stream that was reset has nobody to answer.
+        match shared.respond().poll_reset(task) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    drop(answering);
+    let Some(outcome) = outcome else { return };
+    let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
+    report.head(response.status());
+    match reply(&shared, response, &method, tunnel).await {
+        Ok(sent) => report.complete(received.load(Ordering::Relaxed), sent),
+        Err(error) => report.failed(&error),
+    }
+}
+
+/// Turns a stream into a request as the gateway knows it; says whether it asks for a tunnel.
+fn translate(
+    request: http::Request<RecvStream>,
+    shared: &Arc<StreamShared>,
+    received: &Arc<AtomicU64>,
+    exchange: &Exchange,
+) -> Result<(Request, bool), GatewayError> {
+    let (mut parts, stream) = request.into_parts();
+    let protocol = parts.extensions.remove::<h2::ext::Protocol>();
+    if parts.uri.authority().is_none() && !parts.headers.contains_key(HOST) {
+        return Err(
+            GatewayError::new(ErrorClass::BadRequest, "reading the authority: there is none")
+                .with_reason("missing_host"),
+        );
+    }
+    if let (Some(authority), Some(host)) = (parts.uri.authority(), parts.headers.get(HOST))
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Err(
+            GatewayError::new(ErrorClass::BadRequest, "reading the authority: `host` disagrees")
+                .with_reason("host_mismatch"),
+        );
+    }
+    join_cookies(&mut parts.headers);
+    let length = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok());
+    let tunnel = protocol.is_some();
+    let body = if stream.is_end_stream() {
+        Body::empty()
+    } else {
+        let length = if tunnel { None } else { length };
+        Body::h2_request(StreamBody::new(stream, shared.clone(), received.clone(), length))
+    };
+    let mut request = Request::new(body);
+    if let Some(protocol) = protocol {
+        // RFC 8441: to everything behind the edge it is the GET that opens a WebSocket.
+        let protocol = HeaderValue::from_str(protocol.as_str()).map_err(|error| {
+            GatewayError::new(ErrorClass::BadRequest, "reading `:protocol`").with_source(error)
+        })?;
+        parts.method = Method::GET;
+        request.extensions_mut().insert(Upgrade::new(protocol));
+    }
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = parts.uri;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = parts.headers;
+    request.extensions_mut().insert(exchange.clone());
+    Ok((request, tunnel))
+}
+
+/// HTTP/2 may split `cookie`; everything else expects one field (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut all = headers.get_all(http::header::COOKIE).iter();
+    if all.next().is_none() || all.next().is_none() {
+        return;
+    }
+    let joined = headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect::<Vec<_>>()
+        .join(&b"; "[..]);
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+        headers.insert(http::header::COOKIE, value);
+    }
+}
+
+/// Sends a reply. Returns how many bytes of body were sent.
+async fn reply(
+    shared: &StreamShared,
+    response: Response,
+    method: &Method,
+    tunnel: bool,
+) -> Result<u64, GatewayError> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !tunnel {
+            return Err(GatewayError::internal("switching protocols without being asked to"));
+        }
+        parts.status = StatusCode::OK;
+        parts.headers.remove(HeaderName::from_static("sec-websocket-accept"));
+    }
+    parts.version = Version::HTTP_2;
+    parts.headers.remove(UPGRADE);
+    strip_connection_fields(&mut parts.headers);
+    if !parts.headers.contains_key(DATE)
+        && let Ok(value) = HeaderValue::from_bytes(date::cached(Clock.wall()).as_bytes())
+    {
+        parts.headers.insert(DATE, value);
+    }
+    let bodiless = *method == Method::HEAD
+        || parts.status == StatusCode::NO_CONTENT
+        || parts.status == StatusCode::NOT_MODIFIED;
+    let end = bodiless || body.is_end_stream();
+    if !bodiless && let Some(length) = body.size_hint().exact() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let head = http::Response::from_parts(parts, ());
+    let stream = shared
+        .respond()
+        .send_response(head, end)
+        .map_err(|error| gone("sending the reply's head", error))?;
+    if end {
+        return Ok(0);
+    }
+    Pump {
+        stream,
+        body,
+        waiting: None,
+        sent: 0,
+    }
+    .await
+}
+
+fn strip_connection_fields(headers: &mut HeaderMap) {
+    for name in [http::header::CONNECTION, http::header::TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+}
+
+/// Moves a body into a stream as fast as the client's windows allow.
+struct Pump {
+    stream: SendStream<Bytes>,
+    body: Body,
+    waiting: Option<Bytes>,
+    sent: u64,
+}
+
+impl Future for Pump {
+    type Output = Result<u64, GatewayError>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Some(data) = this.waiting.take() {
+                match this.poll_send(data, task) {
+                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(this.sent)),
+                    Poll::Ready(Ok(false)) => continue,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {}
+                }
+                return Poll::Pending;
+            }
+            if let Poll::Ready(reset) = this.stream.poll_reset(task) {
+                return Poll::Ready(Err(match reset {
+                    Ok(Reason::NO_ERROR) | Err(_) => GatewayError::new(
+                        ErrorClass::ClientGone,
+                        "sending the reply's body: the stream was reset",
+                    ),
+                    Ok(reason) => GatewayError::new(
+                        ErrorClass::ClientGone,
+                        format!("sending the reply's body: the stream was reset ({reason})"),
+                    ),
+                }));
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(task)) {
+                None => {
+                    this.stream
+                        .send_data(Bytes::new(), true)
+                        .map_err(|error| gone("ending the reply", error))?;
+                    return Poll::Ready(Ok(this.sent));
+                }
+                Some(Err(error)) => {
+                    this.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(Err(error));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        this.stream.reserve_capacity(data.len());
+                        this.waiting = Some(data);
+                    }
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            this.stream
+                                .send_trailers(trailers)
+                                .map_err(|error| gone("sending trailers", error))?;
+                            return Poll::Ready(Ok(this.sent));
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Pump {
+    /// Sends what the window takes of `data`; true when that was the end of the body.
+    fn poll_send(&mut self, mut data: Bytes, task: &mut Context<'_>) -> Poll<Result<bool, GatewayError>> {
+        while self.stream.capacity() == 0 {
+            match self.stream.poll_capacity(task) {
+                Poll::Ready(Some(Ok(0))) => {}
+                Poll::Ready(Some(Ok(_))) => break,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(gone("waiting for the client's window", error)));
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(GatewayError::new(
+                        ErrorClass::ClientGone,
+                        "waiting for the client's window: the stream is closed",
+                    )));
+                }
+                Poll::Pending => {
+                    self.waiting = Some(data);
+                    return Poll::Pending;
+                }
+            }
+        }
+        let part = data.split_to(data.len().min(self.stream.capacity()));
+        self.sent += part.len() as u64;
+        let end = data.is_empty() && self.body.is_end_stream();
+        self.stream
+            .send_data(part, end)
+            .map_err(|error| gone("sending the reply's body", error))?;
+        if !data.is_empty() {
+            self.waiting = Some(data);
+        }
+        Poll::Ready(Ok(end))
+    }
+}
+
+fn gone(doing: &'static str, error: h2::Error) -> GatewayError {
+    GatewayError::new(ErrorClass::ClientGone, doing).with_source(error)
+}

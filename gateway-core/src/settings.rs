@@ -1,0 +1,82 @@
+//! Validated settings of listeners and upstreams, as the data plane reads them.
+
+use std::time::Duration;
+
+use crate::http1::HeadLimits;
+
+/// How a listener speaks HTTP.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// Limits of heads and trailers.
+    pub limits: HeadLimits,
+    /// Deadlines of the connection.
+    pub timeouts: ConnTimeouts,
+    /// HTTP/2 limits.
+    pub http2: Http2Settings,
+    /// Which protocols are spoken.
+    pub protocol: Protocol,
+}
+
+/// Which HTTP versions a listener or an upstream speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2: by ALPN on TLS, by the first bytes on plaintext listeners; HTTP/1.1 to plaintext upstreams.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; without TLS with prior knowledge (h2c).
+    Http2,
+}
+
+/// Deadlines of a client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnTimeouts {
+    /// From accept until the protocol is known, the TLS handshake included.
+    pub detect: Duration,
+    /// From the first byte of a request head until its last.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle: Duration,
+}
+
+impl Default for ConnTimeouts {
+    fn default() -> Self {
+        Self {
+            detect: Duration::from_secs(10),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(75),
+            body_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// HTTP/2 limits of a client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Http2Settings {
+    /// Streams a client may have open at once.
+    pub max_concurrent_streams: u32,
+    /// Bytes in flight towards the gateway on one stream.
+    pub stream_window: u32,
+    /// Bytes in flight towards the gateway on one connection.
+    pub connection_window: u32,
+    /// Bytes waiting to be written per stream before a body is no longer polled.
+    pub max_send_buffer: usize,
+}
+
+impl Default for Http2Settings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 200,
+            stream_window: 256 * 1024,
+            connection_window: 1024 * 1024,
+            max_send_buffer: 256 * 1024,
+        }
+    }
+}

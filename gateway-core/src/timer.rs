@@ -1,0 +1,85 @@
+//! Deadlines that cost next to nothing while nothing is late.
+//!
+//! A connection sets a new deadline for each request, nearly always later than the last one. A
+//! [`LazyTimer`] therefore only notes the deadline; the runtime's timer below it is armed once, and when
+//! it fires early it is armed again for what is noted by then.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::Sleep;
+
+use crate::clock::{Clock, Instant};
+
+/// A deadline that may move at any time.
+#[derive(Default)]
+pub(crate) struct LazyTimer {
+    deadline: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl LazyTimer {
+    /// Notes a deadline; `None` means never.
+    pub(crate) fn set(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Whether a deadline is noted.
+    pub(crate) fn is_set(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Ready once the noted deadline has passed; else the task is woken when it has.
+    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if deadline <= Clock.now() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for LazyTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyTimer")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn fires_at_the_last_noted_deadline() {
+        let start = Clock.now();
+        let mut timer = LazyTimer::default();
+        timer.set(Some(start + Duration::from_secs(1)));
+        assert!(futures_util::poll!(poll_fn(|cx| timer.poll_elapsed(cx))).is_pending());
+        timer.set(Some(start + Duration::from_secs(5)));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(Clock.since(start).as_secs(), 5);
+        timer.set(Some(Clock.now() + Duration::from_secs(60)));
+        assert!(futures_util::poll!(poll_fn(|cx| timer.poll_elapsed(cx))).is_pending());
+        timer.set(Some(Clock.now() + Duration::from_secs(1)));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(Clock.since(start).as_secs(), 6);
+    }
+}

@@ -1,0 +1,124 @@
+//! The byte stream under a connection.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::{client, server};
+
+/// A byte stream to a client or an endpoint: TCP, a Unix socket, TLS over either, or something of the user's.
+pub struct Transport(Repr);
+
+enum Repr {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    TlsServer(Box<server::TlsStream<Transport>>),
+    TlsClient(Box<client::TlsStream<Transport>>),
+    Boxed(Box<dyn Io>),
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Transport {
+    /// Takes any byte stream, for example an in-memory duplex in a test or a tunnel.
+    pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self(Repr::Boxed(Box::new(io)))
+    }
+
+    pub(crate) fn tls_server(stream: server::TlsStream<Self>) -> Self {
+        Self(Repr::TlsServer(Box::new(stream)))
+    }
+
+    pub(crate) fn tls_client(stream: client::TlsStream<Self>) -> Self {
+        Self(Repr::TlsClient(Box::new(stream)))
+    }
+
+    /// Whether writes pass through a layer that keeps them until flushed.
+    pub(crate) fn needs_flush(&self) -> bool {
+        !matches!(self.0, Repr::Tcp(_) | Repr::Unix(_))
+    }
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Self {
+        Self(Repr::Tcp(stream))
+    }
+}
+
+impl From<UnixStream> for Transport {
+    fn from(stream: UnixStream) -> Self {
+        Self(Repr::Unix(stream))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Repr::Tcp(_) => "Transport(tcp)",
+            Repr::Unix(_) => "Transport(unix)",
+            Repr::TlsServer(_) | Repr::TlsClient(_) => "Transport(tls)",
+            Repr::Boxed(_) => "Transport(boxed)",
+        })
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $io:ident => $call:expr) => {
+        match &mut $self.get_mut().0 {
+            Repr::Tcp($io) => $call,
+            Repr::Unix($io) => $call,
+            Repr::TlsServer($io) => $call,
+            Repr::TlsClient($io) => $call,
+            Repr::Boxed($io) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.0 {
+            Repr::Tcp(_) | Repr::Unix(_) => true,
+            Repr::TlsServer(io) => io.is_write_vectored(),
+            Repr::TlsClient(io) => io.is_write_vectored(),
+            Repr::Boxed(io) => io.is_write_vectored(),
+        }
+    }
+}
