@@ -34,8 +34,9 @@ where
         if rest == b"\r\n" {
             return Ok(map);
         }
-        let Some((name, after)) = memchr(b':', rest).and_then(|colon| rest.split_at_checked(colon))
-        else {
+        // Names are short: a plain loop beats a vectorised search.
+        let colon = rest.iter().position(|&byte| byte == b':');
+        let Some((name, after)) = colon.and_then(|colon| rest.split_at_checked(colon)) else {
             return Err(name_fault(rest));
         };
         let Ok(field) = HeaderName::from_bytes(name) else {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
+use memchr::memchr;
 
 use super::HeadError;
 
@@ -36,7 +37,6 @@ const fn classes() -> [u8; 256] {
                     | b')'
                     | b'*'
                     | b'+'
-                    | b','
                     | b';'
                     | b'='
             )
@@ -64,6 +64,15 @@ pub(super) fn is_target(target: &[u8]) -> bool {
 /// Origin form for all methods but `CONNECT`, absolute form with `http` or `https` likewise,
 /// `host:port` for `CONNECT` alone, `*` for `OPTIONS` alone.
 pub(super) fn parse_target(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
+    if target.first() == Some(&b'/') && *method != Method::CONNECT {
+        // `PathAndQuery` refuses what `is_target` does, but for fragments and what may be UTF-8.
+        if !target.is_ascii() || memchr(b'#', &target).is_some() {
+            return Err(HeadError::InvalidTarget);
+        }
+        return PathAndQuery::from_maybe_shared(target)
+            .map(Uri::from)
+            .map_err(|_| HeadError::InvalidTarget);
+    }
     if !is_target(&target) {
         return Err(HeadError::InvalidTarget);
     }
@@ -75,15 +84,10 @@ pub(super) fn parse_target(method: &Method, target: Bytes) -> Result<Uri, HeadEr
             _ => Err(HeadError::TargetForm),
         };
     }
-    match target.first() {
-        Some(b'/') => PathAndQuery::from_maybe_shared(target)
-            .map(Uri::from)
-            .map_err(|_| HeadError::InvalidTarget),
-        Some(b'*') if target.len() == 1 && *method == Method::OPTIONS => {
-            Ok(Uri::from(PathAndQuery::from_static("*")))
-        }
-        _ => absolute(target),
+    if target == "*" && *method == Method::OPTIONS {
+        return Ok(Uri::from(PathAndQuery::from_static("*")));
     }
+    absolute(target)
 }
 
 /// A target in absolute form.
@@ -113,7 +117,8 @@ pub(super) struct Authority<'a> {
 
 impl<'a> Authority<'a> {
     /// Accepts a registered name, an IPv4 address or a bracketed IPv6 address, with `:port` or without.
-    /// An empty host, an empty port and `user@` are refused.
+    /// An empty host, an empty port and `user@` are refused, and so is a comma: RFC 3986 allows it, but
+    /// it is how two `Host` lines look once somebody has merged them.
     pub(super) fn parse(value: &'a [u8]) -> Result<Self, HeadError> {
         let (host, rest) = if value.first() == Some(&b'[') {
             let end = value

@@ -45,10 +45,7 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
         ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", BareLf),
         ("GET / HTTP/1.1\rHost: a\r\n\r\n", BareCr),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\rY: 2\r\n\r\n", BareCr),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nX:\rTransfer-Encoding: chunked\r\n\r\n",
-            BareCr,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX:\rTransfer-Encoding: chunked\r\n\r\n", BareCr),
         ("GET / HTTP/1.1\r\nHost: a\r\n\rZ: 1\r\n\r\n", BareCr),
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n", BareCr),
         ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", BareCr),
@@ -59,10 +56,7 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
         ("GET / HTTP/1.1\r\nHost: a\r\nX\0: 1\r\n\r\n", ControlByte),
         ("GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", ControlByte),
         ("\x16\x03\x01\x02\0\x01\0\x01", ControlByte),
-        (
-            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            EmptyLines,
-        ),
+        ("\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", EmptyLines),
         // request line
         (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", InvalidMethod),
         ("GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", InvalidMethod),
@@ -95,52 +89,31 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
         ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("CONNECT a:99999 HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
-        (
-            "CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n",
-            TargetForm,
-        ),
+        ("CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", TargetForm),
         ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", InvalidHost),
         ("GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", InvalidTarget),
         // field lines
         ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n 2\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\t2\r\n\r\n", ObsFold),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n Content-Length: 3\r\n\r\n",
-            ObsFold,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n Content-Length: 3\r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost: a\r\n \r\n\r\n", ObsFold),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", SpaceBeforeColon),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n",
-            SpaceBeforeColon,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n", SpaceBeforeColon),
         ("GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n", MissingColon),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nX\r\nY: 1\r\n\r\n",
-            MissingColon,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\r\nY: 1\r\n\r\n", MissingColon),
         ("GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", EmptyName),
         ("GET / HTTP/1.1\r\nHost: a\r\nFo@: x\r\n\r\n", InvalidName),
         ("GET / HTTP/1.1\r\nHost: a\r\nA B: x\r\n\r\n", InvalidName),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: x\r\n\r\n",
-            InvalidName,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: x\r\n\r\n", InvalidName),
         // host
         ("GET / HTTP/1.1\r\n\r\n", MissingHost),
         ("GET http://a/ HTTP/1.1\r\n\r\n", MissingHost),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-            DuplicateHost,
-        ),
-        (
-            "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n",
-            DuplicateHost,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", DuplicateHost),
+        ("GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n", DuplicateHost),
         ("GET / HTTP/1.1\r\nHost:\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", InvalidHost),
-        ("GET / HTTP/1.1\r\nHost: a,b\x20c\r\n\r\n", InvalidHost),
+        ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", InvalidHost),
@@ -155,18 +128,9 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
         ("GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: \u{e9}\r\n\r\n", InvalidHost),
         ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", HostMismatch),
-        (
-            "GET http://a/ HTTP/1.1\r\nHost: a:8080\r\n\r\n",
-            HostMismatch,
-        ),
-        (
-            "GET https://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n",
-            HostMismatch,
-        ),
-        (
-            "CONNECT a:443 HTTP/1.1\r\nHost: b:443\r\n\r\n",
-            HostMismatch,
-        ),
+        ("GET http://a/ HTTP/1.1\r\nHost: a:8080\r\n\r\n", HostMismatch),
+        ("GET https://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n", HostMismatch),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: b:443\r\n\r\n", HostMismatch),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:80\r\n\r\n", HostMismatch),
     ];
     rows.iter()
@@ -179,26 +143,11 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
 fn refused_framing() -> Vec<(&'static str, HeadError)> {
     use HeadError::*;
     vec![
-        (
-            "Content-Length: 3\r\nTransfer-Encoding: chunked",
-            LengthWithTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 3",
-            LengthWithTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: x\r\nContent-Length: 0",
-            LengthWithTransferEncoding,
-        ),
-        (
-            "Content-Length: 3\r\nContent-Length: 3",
-            DuplicateContentLength,
-        ),
-        (
-            "Content-Length: 3\r\nContent-Length: 4",
-            DuplicateContentLength,
-        ),
+        ("Content-Length: 3\r\nTransfer-Encoding: chunked", LengthWithTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 3", LengthWithTransferEncoding),
+        ("Transfer-Encoding: x\r\nContent-Length: 0", LengthWithTransferEncoding),
+        ("Content-Length: 3\r\nContent-Length: 3", DuplicateContentLength),
+        ("Content-Length: 3\r\nContent-Length: 4", DuplicateContentLength),
         ("Content-Length: 3, 3", DuplicateContentLength),
         ("Content-Length: 3,4", DuplicateContentLength),
         ("Content-Length: 3,", InvalidContentLength),
@@ -214,34 +163,16 @@ fn refused_framing() -> Vec<(&'static str, HeadError)> {
         ("Content-Length: \"3\"", InvalidContentLength),
         ("Content-Length: \u{663}", InvalidContentLength),
         ("Content-Length: 18446744073709551616", InvalidContentLength),
-        (
-            "Content-Length: 99999999999999999999999999",
-            InvalidContentLength,
-        ),
+        ("Content-Length: 99999999999999999999999999", InvalidContentLength),
         ("Transfer-Encoding:", InvalidTransferEncoding),
         ("Transfer-Encoding: identity", InvalidTransferEncoding),
         ("Transfer-Encoding: gzip", InvalidTransferEncoding),
         ("Transfer-Encoding: chunked, gzip", InvalidTransferEncoding),
-        (
-            "Transfer-Encoding: chunked, chunked",
-            InvalidTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked, identity",
-            InvalidTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: identity, chunked",
-            InvalidTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-            InvalidTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
-            InvalidTransferEncoding,
-        ),
+        ("Transfer-Encoding: chunked, chunked", InvalidTransferEncoding),
+        ("Transfer-Encoding: chunked, identity", InvalidTransferEncoding),
+        ("Transfer-Encoding: identity, chunked", InvalidTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", InvalidTransferEncoding),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", InvalidTransferEncoding),
         ("Transfer-Encoding: xchunked", InvalidTransferEncoding),
         ("Transfer-Encoding: chunkedx", InvalidTransferEncoding),
         ("Transfer-Encoding: \"chunked\"", InvalidTransferEncoding),
@@ -251,10 +182,7 @@ fn refused_framing() -> Vec<(&'static str, HeadError)> {
         ("Transfer-Encoding: chunk ed", InvalidTransferEncoding),
         ("Transfer-Encoding: \u{a0}chunked", InvalidTransferEncoding),
         ("Transfer-Encoding: \x0bchunked", ControlByte),
-        (
-            "Transfer-Encoding: gzip, chunked",
-            UnsupportedTransferEncoding,
-        ),
+        ("Transfer-Encoding: gzip, chunked", UnsupportedTransferEncoding),
         ("Transfer-Encoding : chunked", SpaceBeforeColon),
         ("Transfer-Encoding\u{b}: chunked", ControlByte),
         ("X: y\r\n Transfer-Encoding: chunked", ObsFold),
