@@ -1,0 +1,130 @@
+//! Response heads.
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, StatusCode, Version};
+use memchr::memchr;
+
+use super::fields::{Facts, is_value_byte, parse_fields};
+use super::framing::{BodyFraming, has_no_body, response_framing};
+use super::scan::{self, RawHead, ScanState, Section};
+use super::{HeadError, HeadLimits, request};
+
+/// A response without its body.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// The status. 1xx other than 101 is interim: another head follows.
+    pub status: StatusCode,
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// All fields in wire order, `Connection` and the framing fields included. The values share the
+    /// memory of the head.
+    pub headers: HeaderMap,
+    /// How the body that follows is delimited. `UntilClose` after 101 and after 2xx to `CONNECT`:
+    /// what follows is a tunnel.
+    pub framing: BodyFraming,
+    /// Whether the connection may carry another request after this response.
+    pub keep_alive: bool,
+    /// Whether `Connection` names options besides `close`, `keep-alive` and `upgrade`: fields that must
+    /// not be forwarded.
+    pub names_hop_fields: bool,
+}
+
+/// Takes one response head off `buf`, interim ones included. `None`: it is incomplete.
+///
+/// `method` is the method of the request that is answered. For `state` see
+/// [`parse_request`](super::parse_request).
+///
+/// # Errors
+/// The first fault found. The connection is of no use afterwards.
+pub fn parse_response(
+    buf: &mut BytesMut,
+    state: &mut ScanState,
+    method: &Method,
+    limits: &HeadLimits,
+) -> Result<Option<ResponseHead>, HeadError> {
+    let Some(head) = state.take_head(buf, limits.max_head_bytes, Section::Response, limits)? else {
+        return Ok(None);
+    };
+    match parse(&head, method, limits) {
+        Ok(response) => Ok(Some(response)),
+        Err(found) => Err(scan::first_fault(
+            &head.bytes,
+            Section::Response,
+            limits,
+            found,
+        )),
+    }
+}
+
+fn parse(head: &RawHead, method: &Method, limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
+    let bytes = &head.bytes;
+    let end = memchr(b'\r', bytes).ok_or(HeadError::BareLf)?;
+    if bytes.get(end + 1) != Some(&b'\n') {
+        return Err(HeadError::BareCr);
+    }
+    let StatusLine { version, status } = StatusLine::parse(bytes.get(..end).unwrap_or_default())?;
+
+    let mut facts = Facts::default();
+    let headers = parse_fields(
+        bytes,
+        end + 2,
+        head.lines.saturating_sub(1),
+        limits.max_headers,
+        |name, value, start| facts.note(name, value, start).map(|()| true),
+    )?;
+    let framing = response_framing(&facts, version, status, method)?;
+
+    let persistent = !facts.close && (version == Version::HTTP_11 || facts.keep_alive);
+    // A body announced where none may be: the peer may well send it.
+    let stray_body = has_no_body(status, method)
+        && *method != Method::HEAD
+        && status != StatusCode::NOT_MODIFIED
+        && facts.announces_body();
+    Ok(ResponseHead {
+        status,
+        version,
+        headers,
+        framing,
+        keep_alive: persistent && framing != BodyFraming::UntilClose && !stray_body,
+        names_hop_fields: facts.names_fields,
+    })
+}
+
+/// `version SP status [SP [reason]]`, without the line end.
+pub(super) struct StatusLine {
+    version: Version,
+    status: StatusCode,
+}
+
+impl StatusLine {
+    /// The reason phrase is dropped; it may hold any value byte. The space before it may be missing
+    /// with it, as several servers leave it out.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, HeadError> {
+        let (version, rest) = line
+            .split_at_checked(8)
+            .ok_or(HeadError::InvalidStatusLine)?;
+        let version = match version {
+            b"HTTP/1.1" => Version::HTTP_11,
+            b"HTTP/1.0" => Version::HTTP_10,
+            other => {
+                return Err(match request::version_fault(other) {
+                    HeadError::UnsupportedVersion => HeadError::UnsupportedVersion,
+                    _ => HeadError::InvalidStatusLine,
+                });
+            }
+        };
+        let (digits, reason) = match rest {
+            [b' ', a, b, c] => ([*a, *b, *c], &[][..]),
+            [b' ', a, b, c, b' ', reason @ ..] => ([*a, *b, *c], reason),
+            _ => return Err(HeadError::InvalidStatusLine),
+        };
+        if !reason.iter().all(|&byte| is_value_byte(byte)) {
+            return Err(HeadError::InvalidStatusLine);
+        }
+        let status = StatusCode::from_bytes(&digits).map_err(|_| HeadError::InvalidStatusLine)?;
+        Ok(Self { version, status })
+    }
+}
+
+#[cfg(test)]
+mod tests;
