@@ -5,4 +5,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod clock;
+pub mod principal;
+pub mod tls;
 pub mod worker;
