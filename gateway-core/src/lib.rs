@@ -6,4 +6,6 @@
 
 pub mod clock;
 pub mod http1;
+pub mod principal;
+pub mod tls;
 pub mod worker;
