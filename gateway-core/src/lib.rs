@@ -4,5 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod balance;
 pub mod clock;
+pub mod upstream;
 pub mod worker;
