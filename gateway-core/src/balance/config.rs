@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use crate::balance::{Balancer, LeastRequests, Maglev, PowerOfTwo, Random, RingHash, RoundRobin};
 
 /// How an upstream chooses among its endpoints, for example `{ type: p2c }`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+// empty braces instead of unit variants: serde would accept unknown keys beside the latter
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum BalanceConfig {
     /// The cheaper of two endpoints drawn by weight, by latency, load and recent failures.
-    #[default]
-    P2c,
+    P2c {},
     /// In turn, weights interleaved.
-    RoundRobin,
+    RoundRobin {},
     /// Fewest requests in flight, relative to the weight.
     LeastRequests(LeastRequestsConfig),
     /// At random, by weight.
-    Random,
+    Random {},
     /// By hash key on a ring: few keys move when endpoints come and go.
     RingHash(RingHashConfig),
     /// By hash key from a table: evenest shares, fastest pick.
@@ -57,19 +57,25 @@ pub struct MaglevConfig {
     pub table_size: Option<u32>,
 }
 
+impl Default for BalanceConfig {
+    fn default() -> Self {
+        Self::P2c {}
+    }
+}
+
 impl BalanceConfig {
     /// Builds a new policy, for one upstream. Numbers out of range are moved into it.
     #[must_use]
     pub fn build(&self) -> Arc<dyn Balancer> {
         match self {
-            Self::P2c => Arc::new(PowerOfTwo),
-            Self::RoundRobin => Arc::new(RoundRobin::default()),
+            Self::P2c {} => Arc::new(PowerOfTwo),
+            Self::RoundRobin {} => Arc::new(RoundRobin::default()),
             Self::LeastRequests(config) => Arc::new(
                 config
                     .choices
                     .map_or_else(LeastRequests::default, LeastRequests::sampling),
             ),
-            Self::Random => Arc::new(Random),
+            Self::Random {} => Arc::new(Random),
             Self::RingHash(config) => Arc::new(
                 config
                     .points
@@ -120,9 +126,17 @@ mod tests {
                 table_size: Some(1009)
             })
         );
-        assert!(
-            serde_json::from_str::<BalanceConfig>(r#"{ "type": "maglev", "size": 1 }"#).is_err()
-        );
+        for wrong in [
+            r#"{ "type": "maglev", "size": 1 }"#,
+            r#"{ "type": "p2c", "size": 1 }"#,
+            r#"{ "type": "fastest" }"#,
+            "{}",
+        ] {
+            assert!(
+                serde_json::from_str::<BalanceConfig>(wrong).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! In turn, weights interleaved.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -66,20 +67,30 @@ impl Picker for RoundRobinPicker {
     }
 }
 
-/// Orders all turns of a round by when they are due: turn k of weight w at (k + 1/2) / w.
+/// Orders all turns of a round by when they are due: turn k of weight w at (k + phase) / w. Endpoints of equal
+/// weight have their phases spread evenly, so that they do not come up in a bunch.
 fn schedule(view: &EndpointView<'_>) -> Box<[u32]> {
     let divisor = view.weight_divisor();
-    let total: u64 = view
+    let reduced = view
         .endpoints()
         .iter()
-        .map(|e| u64::from(e.weight() / divisor))
-        .sum();
+        .map(|e| u64::from(e.weight() / divisor));
+    let total: u64 = reduced.clone().sum();
     let shrink = total.div_ceil(MAX_SCHEDULE).max(1);
+    let weights: Vec<u64> = reduced.map(|weight| (weight / shrink).max(1)).collect();
+    let mut alike: HashMap<u64, u32> = HashMap::new();
+    for weight in &weights {
+        *alike.entry(*weight).or_default() += 1;
+    }
+    let mut seen: HashMap<u64, u32> = HashMap::new();
     let mut turns = Vec::new();
-    for (index, endpoint) in view.endpoints().iter().enumerate() {
-        let weight = (u64::from(endpoint.weight() / divisor) / shrink).max(1);
-        for turn in 0..weight {
-            turns.push(((turn as f64 + 0.5) / weight as f64, index as u32));
+    for (index, weight) in weights.iter().enumerate() {
+        let rank = seen.entry(*weight).or_default();
+        let others = alike.get(weight).copied().unwrap_or(1);
+        let phase = (f64::from(*rank) + 0.5) / f64::from(others);
+        *rank += 1;
+        for turn in 0..*weight {
+            turns.push(((turn as f64 + phase) / *weight as f64, index as u32));
         }
     }
     turns.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -109,7 +120,8 @@ mod tests {
     #[test]
     fn a_heavy_endpoint_is_spread_over_the_round() {
         assert_eq!(order(&[4, 2], 6), [0, 1, 0, 0, 1, 0]);
-        assert_eq!(order(&[5, 1, 1], 7), [0, 0, 1, 2, 0, 0, 0].map(|i| i));
+        assert_eq!(order(&[2, 2, 1], 5), [0, 1, 2, 0, 1]);
+        assert_eq!(order(&[5, 1, 1], 7), [0, 1, 0, 0, 0, 2, 0]);
     }
 
     #[test]

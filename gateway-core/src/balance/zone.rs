@@ -35,9 +35,9 @@ impl Balancer for ZoneAware {
                 None => groups.push((Arc::clone(zone), vec![Arc::clone(endpoint)])),
             }
         }
-        let zones = groups.into_iter().map(|(zone, members)| {
-            let picker = self.inner.picker(&EndpointView::new(&members));
-            (zone, picker)
+        let zones = groups.into_iter().map(|(name, members)| Zone {
+            name,
+            picker: self.inner.picker(&EndpointView::new(&members)),
         });
         Arc::new(ZonePicker {
             zones: zones.collect(),
@@ -51,17 +51,23 @@ impl Balancer for ZoneAware {
 }
 
 #[derive(Debug)]
+struct Zone {
+    name: Arc<str>,
+    picker: Arc<dyn Picker>,
+}
+
+#[derive(Debug)]
 struct ZonePicker {
     /// A handful at most, so a scan beats a map.
-    zones: Box<[(Arc<str>, Arc<dyn Picker>)]>,
+    zones: Box<[Zone]>,
     all: Arc<dyn Picker>,
 }
 
 impl Picker for ZonePicker {
     fn pick(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
         let local = cx.zone.and_then(|wanted| {
-            let (_, picker) = self.zones.iter().find(|(zone, _)| **zone == *wanted)?;
-            picker.pick(cx)
+            let zone = self.zones.iter().find(|zone| *zone.name == *wanted)?;
+            zone.picker.pick(cx)
         });
         match local {
             Some(endpoint) if !cx.was_tried(&endpoint) => Some(endpoint),

@@ -18,7 +18,7 @@ pub struct Attachments {
 
 struct Node {
     value: Box<dyn Any + Send + Sync>,
-    next: OnceLock<Box<Node>>,
+    next: OnceLock<Box<Self>>,
 }
 
 impl Attachments {

@@ -1,7 +1,7 @@
 //! One address of an upstream, at run time.
 
 use std::any::Any;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -130,7 +130,6 @@ impl Endpoint {
     }
 
     /// Begins a request: it counts as in flight until the guard is dropped.
-    #[must_use]
     pub fn begin(self: Arc<Self>) -> InFlight {
         self.core.stats.begin();
         InFlight {
@@ -146,7 +145,9 @@ impl Endpoint {
 
     /// Sets what active checks found. A change reaches the picker once the upstream is driven.
     pub fn set_health(&self, health: Health) {
-        if self.core.stats.set_health(health) != health {
+        let before = self.core.stats.set_health(health);
+        // the picker does not tell healthy from unknown
+        if (before == Health::Unhealthy) != (health == Health::Unhealthy) {
             self.signal.notify();
         }
     }
@@ -176,9 +177,7 @@ impl Endpoint {
         }
         stats.fail(latency, now);
         let streaks = &stats.streaks;
-        let bump = |streak: &std::sync::atomic::AtomicU32| {
-            streak.fetch_add(1, Ordering::Relaxed).saturating_add(1)
-        };
+        let bump = |streak: &AtomicU32| streak.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         // an answer, however bad, ends a run of failed connects; connects that fail are gateway errors too
         let gateway = match outcome {
             Outcome::ServerError => {

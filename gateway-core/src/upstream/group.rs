@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Upstream {
     version: AtomicU64,
     slots: [OnceLock<Box<Slot>>; MAX_SHARDS],
     changes: watch::Sender<u64>,
+    /// Set once a snapshot holds what discovery said.
+    discovered: AtomicBool,
     status: Mutex<Status>,
     attachments: Attachments,
 }
@@ -68,7 +70,8 @@ pub struct UpstreamBuilder {
     balancer: Arc<dyn Balancer>,
     panic: PanicPolicy,
     outlier: Option<OutlierConfig>,
-    inherited: Option<Arc<Snapshot>>,
+    /// The last snapshot of the upstream it replaces, and whether that was discovered.
+    inherited: Option<(Arc<Snapshot>, bool)>,
 }
 
 impl UpstreamBuilder {
@@ -99,7 +102,8 @@ impl UpstreamBuilder {
     /// Starts with the endpoints of `old`, which it replaces: latencies, ejections, health and attachments
     /// carry over to every endpoint that discovery names again.
     pub fn inherit(mut self, old: &Upstream) -> Self {
-        self.inherited = Some(old.snapshot());
+        let discovered = old.is_discovered();
+        self.inherited = Some((old.snapshot(), discovered));
         self
     }
 
@@ -110,12 +114,15 @@ impl UpstreamBuilder {
         let signal = Arc::new(Signal::new(self.outlier));
         let mut members = Members::default();
         let mut status = Status::default();
-        if let Some(old) = self.inherited {
+        let mut discovered = false;
+        if let Some((old, was_discovered)) = self.inherited {
             members.adopt(old.endpoints(), &signal);
+            discovered = was_discovered;
         }
         if let Some(specs) = self.discovery.initial() {
             members.apply(EndpointUpdate::Replace(specs), &signal);
             status.updates = 1;
+            discovered = true;
         }
         let (now, version) = (Clock.now(), 1);
         signal.retain(members.list().len(), |_| true);
@@ -132,6 +139,7 @@ impl UpstreamBuilder {
             version: AtomicU64::new(version),
             slots: [const { OnceLock::new() }; MAX_SHARDS],
             changes: watch::Sender::new(version),
+            discovered: AtomicBool::new(discovered),
             status: Mutex::new(status),
             attachments: Attachments::default(),
         })
@@ -211,7 +219,7 @@ impl Upstream {
     /// Whether its endpoints are known, even if there are none.
     #[must_use]
     pub fn is_discovered(&self) -> bool {
-        self.status().updates > 0
+        self.discovered.load(Ordering::Acquire)
     }
 
     /// Waits until its endpoints are known.
@@ -265,18 +273,25 @@ impl Upstream {
         for slot in self.slots.iter().filter_map(OnceLock::get) {
             *slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         }
+        // after the exchange, so that whoever waited for it finds the endpoints
+        if self.lock_status().updates > 0 {
+            self.discovered.store(true, Ordering::Release);
+        }
         self.changes.send_replace(version);
     }
 
     /// What the admin page shows.
     #[must_use]
     pub fn report(&self) -> UpstreamReport {
-        report::upstream(
-            &self.name,
-            self.balancer.name(),
-            &self.snapshot(),
-            &self.status(),
-        )
+        let snapshot = self.snapshot();
+        UpstreamReport {
+            name: Arc::clone(&self.name),
+            balancer: self.balancer.name().to_owned(),
+            discovered: self.is_discovered(),
+            panic: snapshot.in_panic(),
+            discovery: report::discovery(&self.status()),
+            endpoints: report::endpoints(&snapshot),
+        }
     }
 
     pub(super) fn discovery(&self) -> &Arc<dyn Discovery> {

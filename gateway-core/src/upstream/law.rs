@@ -82,10 +82,9 @@ async fn stays_consistent(
 ) {
     let end = Clock.now() + window;
     for _ in 0..MOST_ITEMS {
-        let item = match tokio::time::timeout_at(end, updates.next()).await {
-            Ok(Some(item)) => item,
-            // a stream may end; it is watched again then
-            Ok(None) | Err(_) => return,
+        // a stream may end; it is watched again then
+        let Ok(Some(item)) = tokio::time::timeout_at(end, updates.next()).await else {
+            return;
         };
         match item {
             Ok(EndpointUpdate::Replace(specs)) => {

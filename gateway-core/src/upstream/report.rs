@@ -81,26 +81,19 @@ pub struct EndpointReport {
     pub probe_error: Option<String>,
 }
 
-pub(super) fn upstream(
-    name: &Arc<str>,
-    balancer: &str,
-    snapshot: &Snapshot,
-    status: &Status,
-) -> UpstreamReport {
-    UpstreamReport {
-        name: Arc::clone(name),
-        balancer: balancer.to_owned(),
-        discovered: status.updates > 0,
-        panic: snapshot.in_panic(),
-        discovery: DiscoveryReport {
-            updates: status.updates,
-            resubscriptions: status.resubscriptions,
-            gone: status.gone,
-            stale_ms: status.failing_since.map(|since| millis(Clock.since(since))),
-            last_error: status.last_error.clone(),
-        },
-        endpoints: snapshot.endpoints().iter().map(|e| endpoint(e)).collect(),
+pub(super) fn discovery(status: &Status) -> DiscoveryReport {
+    DiscoveryReport {
+        updates: status.updates,
+        resubscriptions: status.resubscriptions,
+        gone: status.gone,
+        stale_ms: status.failing_since.map(|since| millis(Clock.since(since))),
+        last_error: status.last_error.clone(),
     }
+}
+
+pub(super) fn endpoints(snapshot: &Snapshot) -> Vec<EndpointReport> {
+    let endpoints = snapshot.endpoints().iter();
+    endpoints.map(|each| endpoint(each)).collect()
 }
 
 fn endpoint(endpoint: &Endpoint) -> EndpointReport {

@@ -48,9 +48,10 @@ async fn a_failing_endpoint_gets_less_although_it_answers_fast() {
     let endpoints = law::endpoints(&[1, 1, 1]);
     let picker = PowerOfTwo.picker(&EndpointView::new(&endpoints));
     let mut failing = 0;
-    for _ in 0..3000 {
+    for seed in 0..3000_u64 {
         tokio::time::advance(Duration::from_millis(1)).await;
-        let picked = picker.pick(&PickCx::new()).unwrap();
+        let cx = PickCx::new().with_seed(seed.wrapping_mul(0x9e37_79b9));
+        let picked = picker.pick(&cx).unwrap();
         if picked.id() == endpoints[0].id() {
             failing += 1;
             picked
