@@ -4,8 +4,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod balance;
 pub mod clock;
 pub mod http1;
 pub mod principal;
 pub mod tls;
+pub mod upstream;
 pub mod worker;

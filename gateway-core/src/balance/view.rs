@@ -1,0 +1,70 @@
+//! The endpoints a policy may choose from.
+
+use std::sync::Arc;
+
+use crate::balance::PickCx;
+use crate::upstream::Endpoint;
+
+/// The endpoints a [`Balancer`](crate::balance::Balancer) builds its picker from.
+///
+/// They are distinct, have a weight above zero, and keep their order between calls as far as discovery keeps
+/// it. Endpoints that are unhealthy or ejected are already left out.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointView<'a> {
+    endpoints: &'a [Arc<Endpoint>],
+}
+
+impl<'a> EndpointView<'a> {
+    /// A view of `endpoints`, which must be distinct and of weights above zero.
+    #[must_use]
+    pub fn new(endpoints: &'a [Arc<Endpoint>]) -> Self {
+        Self { endpoints }
+    }
+
+    /// The endpoints to choose from.
+    #[must_use]
+    pub fn endpoints(&self) -> &'a [Arc<Endpoint>] {
+        self.endpoints
+    }
+
+    /// Whether there is nothing to choose from.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
+    /// The greatest common divisor of all weights; 1 when there are none.
+    pub(crate) fn weight_divisor(&self) -> u32 {
+        let divisor = self
+            .endpoints
+            .iter()
+            .fold(0, |sofar, endpoint| gcd(sofar, endpoint.weight()));
+        divisor.max(1)
+    }
+
+    /// The largest weight; 1 when there are none.
+    pub(crate) fn weight_max(&self) -> u32 {
+        let weights = self.endpoints.iter().map(|endpoint| endpoint.weight());
+        weights.max().unwrap_or(1).max(1)
+    }
+}
+
+/// The first endpoint from `start` on (wrapping) that was not tried, or the one at `start`.
+pub(super) fn untried_from(
+    endpoints: &[Arc<Endpoint>],
+    start: usize,
+    cx: &PickCx<'_>,
+) -> Option<Arc<Endpoint>> {
+    let (before, after) = endpoints.split_at_checked(start)?;
+    let mut ring = after.iter().chain(before);
+    ring.find(|endpoint| !cx.was_tried(endpoint))
+        .or(after.first())
+        .cloned()
+}
+
+fn gcd(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
