@@ -43,9 +43,17 @@ pub struct OtlpExporter {
 struct Inner {
     spans: mpsc::Sender<SpanRecord>,
     commands: mpsc::UnboundedSender<Command>,
+    counters: Counters,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// Held by both sides, so that they stay in the exposition until the last handle goes.
+#[derive(Clone)]
+struct Counters {
+    exported: Counter,
+    failed: Counter,
     /// Spans that found no room, or nobody to take them after the end.
     queue_full: Counter,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 /// What a handle asks of the thread; it answers when everything queued before is sent or dropped.
@@ -59,8 +67,7 @@ struct Sender {
     endpoint: Endpoint,
     service_name: String,
     pauses: [Duration; 3],
-    exported: Counter,
-    failed: Counter,
+    counters: Counters,
     /// The last batch failed; used to report a change and not every failure.
     failing: bool,
 }
@@ -87,16 +94,20 @@ impl OtlpExporter {
                 &[("reason", reason)],
             )
         };
-        let sender = Sender {
-            endpoint: Endpoint::parse(&config.endpoint)?,
-            service_name: config.service_name.clone(),
-            pauses,
+        let counters = Counters {
             exported: metrics.counter(
                 "portcullis_otlp_spans_exported_total",
                 "Spans the collector took.",
                 &[],
             ),
             failed: dropped("export_failed"),
+            queue_full: dropped("queue_full"),
+        };
+        let sender = Sender {
+            endpoint: Endpoint::parse(&config.endpoint)?,
+            service_name: config.service_name.clone(),
+            pauses,
+            counters: counters.clone(),
             failing: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -113,7 +124,7 @@ impl OtlpExporter {
             inner: Arc::new(Inner {
                 spans,
                 commands,
-                queue_full: dropped("queue_full"),
+                counters,
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -149,7 +160,7 @@ impl OtlpExporter {
 impl SpanSink for OtlpExporter {
     fn submit(&self, span: SpanRecord) {
         if self.inner.spans.try_send(span).is_err() {
-            self.inner.queue_full.inc();
+            self.inner.counters.queue_full.inc();
         }
     }
 }
@@ -170,6 +181,7 @@ impl Sender {
         // When the batch goes even if it is not full; of no meaning while it is empty.
         let mut due = Clock.now();
         loop {
+            let room = BATCH - batch.len();
             // Every arm is cancel safe: nothing is taken from a queue unless the arm is chosen.
             tokio::select! {
                 command = commands.recv() => {
@@ -190,7 +202,7 @@ impl Sender {
                         None => return,
                     }
                 }
-                received = spans.recv_many(&mut batch, BATCH - batch.len()) => {
+                received = spans.recv_many(&mut batch, room) => {
                     if received == batch.len() {
                         due = Clock.now() + LINGER;
                     }
@@ -229,7 +241,7 @@ impl Sender {
         let mut pauses = self.pauses.iter();
         loop {
             let Err(error) = post(&self.endpoint, body.clone()).await else {
-                self.exported.add(count);
+                self.counters.exported.add(count);
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the collector takes spans again");
                 }
@@ -238,7 +250,7 @@ impl Sender {
             match pauses.next() {
                 Some(pause) if error.is_retryable() => tokio::time::sleep(*pause).await,
                 _ => {
-                    self.failed.add(count);
+                    self.counters.failed.add(count);
                     if !std::mem::replace(&mut self.failing, true) {
                         let cause = std::error::Error::source(&error).map(ToString::to_string);
                         tracing::warn!(%error, cause, "cannot export spans, dropping them");
