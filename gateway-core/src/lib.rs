@@ -10,4 +10,5 @@ pub mod http1;
 pub mod principal;
 pub mod tls;
 pub mod upstream;
+pub mod observe;
 pub mod worker;
