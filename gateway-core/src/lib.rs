@@ -11,4 +11,5 @@ pub mod principal;
 pub mod tls;
 pub mod upstream;
 pub mod observe;
+pub mod config;
 pub mod worker;

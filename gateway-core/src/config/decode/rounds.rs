@@ -1,0 +1,197 @@
+//! The rounds: run, note the mistake, leave the node out, run again.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::NodeDe;
+use crate::config::{
+    diagnostic::{Diagnostic, Diagnostics},
+    fault::{Cause, Fault},
+    node::{Document, Entry, NodeId, NodeRef},
+};
+
+/// Mistakes that one [`decode`] reports; it stops looking for more.
+pub const MAX_MISTAKES: usize = 200;
+
+/// Nodes that all rounds together may visit: bounds the time a large document with many mistakes takes.
+const WORK: usize = 20_000_000;
+
+/// Decodes a tree.
+///
+/// `None` means that at least one error was added to `diagnostics`, and `Some` that none was.
+///
+/// Every mistake is reported at its place, with the path and, where one can be guessed, a hint: unknown keys
+/// (where the type denies them), missing keys, wrong kinds of value, values that a type refuses. A message of
+/// a `Deserialize` implementation may carry a hint behind `\nhint: `. At most [`MAX_MISTAKES`] are reported.
+pub fn decode<T: DeserializeOwned>(node: NodeRef<'_>, diagnostics: &mut Diagnostics) -> Option<T> {
+    decode_hiding(node, None, diagnostics)
+}
+
+/// As [`decode`], without one key of the top mapping.
+pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
+    node: NodeRef<'_>,
+    hidden: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) -> Option<T> {
+    let session = Session { document: node.document(), top: node.id(), hidden, state: RefCell::default() };
+    let rounds = (WORK / session.document.node_count().max(1)).clamp(MAX_MISTAKES / 4, MAX_MISTAKES * 4);
+    let mut left_over = true;
+    for _ in 0..rounds {
+        match T::deserialize(NodeDe::new(&session, node.id())) {
+            Ok(value) if session.is_clean() => return Some(value),
+            Ok(_) => {
+                left_over = false;
+                break;
+            }
+            Err(fault) => {
+                if !session.note(&fault) {
+                    left_over = false;
+                    break;
+                }
+            }
+        }
+        if session.is_full() {
+            break;
+        }
+    }
+    let state = session.state.into_inner();
+    let count = state.found.len();
+    diagnostics.extend(state.found);
+    if left_over {
+        let message = format!("stopped looking after {count} mistakes");
+        diagnostics.push(Diagnostic::error(message).at(node.location()).path(node.path()));
+    } else if count == 0 {
+        diagnostics.push(Diagnostic::error("cannot be decoded").at(node.location()).path(node.path()));
+    }
+    None
+}
+
+/// What one call of [`decode`] has learned so far.
+pub(in crate::config) struct Session<'s> {
+    document: &'s Document,
+    top: NodeId,
+    hidden: Option<&'s str>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    found: Vec<Diagnostic>,
+    /// Nodes that are left out because they are wrong, or because something they need is.
+    skipped: HashSet<NodeId>,
+    /// Missing keys of mappings, to be filled with a placeholder so that the next missing one shows.
+    assumed: HashMap<NodeId, Vec<&'static str>>,
+    /// Types that were seen to refuse unknown keys, by name and keys: theirs need no round each.
+    strict: HashSet<(&'static str, &'static [&'static str])>,
+}
+
+impl<'s> Session<'s> {
+    pub(super) fn node(&self, id: NodeId) -> NodeRef<'s> {
+        self.document.node(id)
+    }
+
+    pub(super) fn is_skipped(&self, id: NodeId) -> bool {
+        self.state.borrow().skipped.contains(&id)
+    }
+
+    pub(super) fn is_hidden(&self, map: NodeId, entry: &Entry) -> bool {
+        map == self.top && self.hidden == Some(&*entry.key)
+    }
+
+    pub(super) fn assumed(&self, map: NodeId) -> Vec<&'static str> {
+        self.state.borrow().assumed.get(&map).cloned().unwrap_or_default()
+    }
+
+    /// A type refused a key: all its mappings are checked from now on.
+    pub(super) fn learn_strict(&self, name: &'static str, keys: &'static [&'static str]) {
+        self.state.borrow_mut().strict.insert((name, keys));
+    }
+
+    /// Reports and leaves out a key that a strict type does not know. Whether it did.
+    pub(super) fn refuses(&self, name: &'static str, known: &'static [&'static str], entry: &Entry) -> bool {
+        if known.contains(&&*entry.key) || !self.state.borrow().strict.contains(&(name, known)) {
+            return false;
+        }
+        self.report_key(entry.value, &Cause::UnknownKey { key: entry.key.to_string(), known });
+        true
+    }
+
+    fn is_clean(&self) -> bool {
+        let state = self.state.borrow();
+        state.found.is_empty() && state.skipped.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.state.borrow().found.len() >= MAX_MISTAKES
+    }
+
+    /// Takes in why a round failed; whether another one makes sense.
+    fn note(&self, fault: &Fault) -> bool {
+        let id = fault.node().unwrap_or(self.top);
+        match fault.cause() {
+            cause if fault.is_at_key() => return self.report_key(id, cause),
+            Cause::MissingKey(key) => return self.note_missing(id, key),
+            // Raised from a buffer, without the place of the key.
+            Cause::UnknownKey { key, .. } => match self.node(id).get(key) {
+                Some(value) if !self.is_skipped(value.id()) => return self.report_key(value.id(), fault.cause()),
+                _ => self.report(id, fault.cause()),
+            },
+            Cause::Consequence => {}
+            cause => self.report(id, cause),
+        }
+        self.give_up_on(id)
+    }
+
+    /// Leaves a node out; whether that left anything to look at, and anything new.
+    fn give_up_on(&self, id: NodeId) -> bool {
+        self.state.borrow_mut().skipped.insert(id) && id != self.top
+    }
+
+    fn note_missing(&self, id: NodeId, key: &'static str) -> bool {
+        let node = self.node(id);
+        let left_out = node.get(key).is_some_and(|value| self.is_skipped(value.id()));
+        let first_time = {
+            let mut state = self.state.borrow_mut();
+            let assumed = state.assumed.entry(id).or_default();
+            let first_time = !assumed.contains(&key);
+            if first_time {
+                assumed.push(key);
+            }
+            first_time
+        };
+        if !first_time {
+            // The placeholder did not help: give up on this mapping.
+            return self.give_up_on(id);
+        }
+        if !left_out {
+            self.report(id, &Cause::MissingKey(key));
+        }
+        true
+    }
+
+    fn report(&self, id: NodeId, cause: &Cause) {
+        let node = self.node(id);
+        self.push(cause.describe().at(node.location()).path(node.path()));
+    }
+
+    /// Reports a key and leaves its entry out; whether it was there until now.
+    fn report_key(&self, value: NodeId, cause: &Cause) -> bool {
+        let node = self.node(value);
+        let new = self.give_up_on(value);
+        if new {
+            self.push(cause.describe().at(node.key_location()).path(node.path()));
+        }
+        new
+    }
+
+    fn push(&self, diagnostic: Diagnostic) {
+        let mut state = self.state.borrow_mut();
+        if state.found.len() < MAX_MISTAKES {
+            state.found.push(diagnostic);
+        }
+    }
+}

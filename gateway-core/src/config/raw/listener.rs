@@ -1,0 +1,241 @@
+//! Listeners as they are written.
+
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    time::Duration,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{is_default, is_yes, yes};
+use crate::config::{
+    capture::{Located, PluginSpec},
+    units::{ByteSize, TimeSpan},
+    values::{BindAddress, Cidr},
+};
+
+/// A place where connections come in.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
+#[non_exhaustive]
+pub struct RawListener {
+    /// Name, unique among listeners; routes, logs and metrics use it.
+    pub name: Located<String>,
+    /// `ADDRESS:PORT`, `:PORT` for every address, or `unix:PATH`.
+    pub bind: Located<BindAddress>,
+    /// Which HTTP versions are spoken. Default: `auto`, by ALPN with TLS and by the first bytes without.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
+    /// TLS with these certificates. Left out: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawServerTls>,
+    /// Filters that every request of this listener passes before its route is chosen, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-portcullis-plugins" = "filter"))]
+    pub filters: Vec<PluginSpec>,
+    /// Proxies in front of this gateway. Only from these are `forwarded` and `x-forwarded-*` headers believed; from
+    /// anyone else they are replaced. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Cidr>,
+    /// Which headers tell upstreams about the client. Default: `x-forwarded`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forwarded: Forwarded,
+    /// What one listener and one connection may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: RawListenerLimits,
+    /// How long the gateway waits for a client.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: RawListenerTimeouts,
+    /// One socket per worker (`SO_REUSEPORT`), so that workers do not share a queue. Without it one worker accepts for
+    /// all. Ignored for Unix sockets. Default: `true`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse_port: bool,
+}
+
+impl RawListener {
+    /// A plain-text listener without filters.
+    #[must_use]
+    pub fn new(name: impl Into<Located<String>>, bind: impl Into<Located<BindAddress>>) -> Self {
+        Self {
+            name: name.into(),
+            bind: bind.into(),
+            protocol: Protocol::default(),
+            tls: None,
+            filters: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded: Forwarded::default(),
+            limits: RawListenerLimits::default(),
+            timeouts: RawListenerTimeouts::default(),
+            reuse_port: true,
+        }
+    }
+}
+
+/// Versions of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Both; the two sides of a connection find out which.
+    #[default]
+    Auto,
+    /// HTTP/1.1 and 1.0 only (RFC 9112).
+    Http1,
+    /// HTTP/2 only (RFC 9113), with prior knowledge when there is no TLS.
+    Http2,
+}
+
+/// Headers that tell an upstream where a request came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Forwarded {
+    /// None; those of the client are removed.
+    Off,
+    /// `x-forwarded-for`, `-proto`, `-host` and `-port`.
+    #[default]
+    XForwarded,
+    /// `forwarded` (RFC 7239).
+    Rfc7239,
+    /// Both kinds.
+    Both,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ServerTls")]
+#[non_exhaustive]
+pub struct RawServerTls {
+    /// Certificates, chosen by the server name (SNI) the client asks for.
+    pub certificates: Vec<RawCertificate>,
+    /// Certificates of clients. Left out: clients are not asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<RawClientAuth>,
+    /// Oldest version that is spoken. Default: `"1.2"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_version: TlsVersion,
+    /// Protocols offered by ALPN (RFC 7301), the preferred one first. Default: what `protocol` allows, `h2` first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<Vec<Located<String>>>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Certificate")]
+#[non_exhaustive]
+pub struct RawCertificate {
+    /// Path of a PEM file with the certificate first and its intermediates after it. Read again when it changes.
+    pub cert: Located<PathBuf>,
+    /// Path of a PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: Located<PathBuf>,
+    /// Server names it is used for; `*.example.com` covers one label. Default: the names in the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Located<String>>,
+    /// Use it for clients that ask for no name or for one that no certificate has. One per listener at most; without
+    /// any, such handshakes fail. Default: `false`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub default: bool,
+}
+
+/// Certificates of clients (mutual TLS).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ClientAuth")]
+#[non_exhaustive]
+pub struct RawClientAuth {
+    /// Whether a certificate is asked for, or needed. Default: `require`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mode: ClientAuthMode,
+    /// Path of a PEM file with the authorities whose certificates are accepted. Needed unless `mode` is `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Located<PathBuf>>,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ClientAuthMode {
+    /// They are not asked.
+    Off,
+    /// They are asked; those without one are let in, those with a wrong one are not.
+    Request,
+    /// The handshake fails without a valid one.
+    #[default]
+    Require,
+}
+
+/// Versions of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// What one listener and one connection may use.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ListenerLimits")]
+#[non_exhaustive]
+pub struct RawListenerLimits {
+    /// Connections open at a time; further ones wait to be accepted. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<NonZeroU64>,
+    /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_in_flight: Option<NonZeroU64>,
+    /// Size of a request's line and headers; more is answered with 431 (RFC 6585). Default: `64KiB`.
+    pub max_head_bytes: ByteSize,
+    /// Number of header fields of a request; more are answered with 431. Default: 100.
+    pub max_headers: NonZeroU32,
+    /// Requests at a time on one HTTP/2 connection (RFC 9113, section 5.1.2). Default: 200.
+    pub max_streams: NonZeroU32,
+}
+
+impl Default for RawListenerLimits {
+    fn default() -> Self {
+        const HEADERS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+        const STREAMS: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
+        Self {
+            max_connections: None,
+            max_requests_in_flight: None,
+            max_head_bytes: ByteSize::new(64 * 1024),
+            max_headers: HEADERS,
+            max_streams: STREAMS,
+        }
+    }
+}
+
+/// How long the gateway waits for a client. `0s` switches a timeout off.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ListenerTimeouts")]
+#[non_exhaustive]
+pub struct RawListenerTimeouts {
+    /// From the connection to its first bytes, TLS handshake included. Default: `10s`.
+    pub detect: TimeSpan,
+    /// From the first byte of a request to the end of its headers. Default: `10s`.
+    pub head: TimeSpan,
+    /// Between two requests of a connection; then it is closed. Default: `60s`.
+    pub idle: TimeSpan,
+    /// Between two pieces of a body, in either direction. Default: `30s`.
+    pub body_idle: TimeSpan,
+}
+
+impl Default for RawListenerTimeouts {
+    fn default() -> Self {
+        let seconds = |number| TimeSpan::new(Duration::from_secs(number));
+        Self { detect: seconds(10), head: seconds(10), idle: seconds(60), body_idle: seconds(30) }
+    }
+}

@@ -1,0 +1,47 @@
+//! The native configuration as it is written.
+//!
+//! These types hold what a document says, checked for shape and for values that can be judged alone, with the
+//! places of everything that later stages may want to point at. They resolve nothing: whether an upstream
+//! exists or a plugin is registered is not asked here.
+//!
+//! The comments on the fields are the manual of the configuration, and the descriptions of [`schema`]. Keys
+//! are `snake_case`, values that are names are `kebab-case`, durations and sizes carry their unit
+//! ([`TimeSpan`](super::TimeSpan), [`ByteSize`](super::ByteSize)).
+
+mod gateway;
+mod listener;
+mod matching;
+mod route;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+pub use gateway::{
+    LogFormat, Propagation, RawAccessLog, RawAdmin, RawConfig, RawDefaults, RawLimits, RawTracing, schema,
+};
+pub use listener::{
+    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener, RawListenerLimits,
+    RawListenerTimeouts, RawServerTls, TlsVersion,
+};
+pub use matching::{PathMatch, RawMatch, ValueMatch};
+pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
+pub use upstream::{
+    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream, RawUpstreamLimits,
+    RawUpstreamTimeouts,
+};
+
+/// For keys that are on unless switched off.
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+const fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+/// Leaves out what says nothing when a configuration is written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

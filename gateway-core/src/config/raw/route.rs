@@ -1,0 +1,186 @@
+//! Routes as they are written.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{RawMatch, is_default, is_yes, yes};
+use crate::config::{
+    capture::{Located, PluginSpec},
+    units::TimeSpan,
+    values::RetryCondition,
+};
+
+/// What happens to requests that match.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Route")]
+#[non_exhaustive]
+pub struct RawRoute {
+    /// Name, unique among routes; logs, metrics and `explain` use it.
+    pub name: Located<String>,
+    /// Names of the listeners it belongs to. Default: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Located<String>>,
+    /// What a request must have. Left out, and without `rule`: nothing, so every request matches.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matches: Option<RawMatch>,
+    /// The same in Traefik's rule language, such as ``Host(`shop.example`) && PathPrefix(`/orders`)``. Instead of
+    /// `match`, not beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Located<String>>,
+    /// Larger numbers win. Default: the more specific match wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// Filters for requests of this route, in this order; replies pass them in the opposite order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-portcullis-plugins" = "filter"))]
+    pub filters: Vec<PluginSpec>,
+    /// How long a request may take. What is left out comes from `defaults`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: RawRouteTimeouts,
+    /// When a failed request is tried again. Left out: as in `defaults`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RawRetry>,
+    /// Where requests go, by weight. May be empty when a filter always answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<RawBackend>,
+    /// Whether connections may change protocol (websocket and other upgrades, RFC 9110, section 7.8). Default: `true`.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub upgrade: bool,
+}
+
+impl RawRoute {
+    /// A route for every request, without backends yet.
+    #[must_use]
+    pub fn new(name: impl Into<Located<String>>) -> Self {
+        Self {
+            name: name.into(),
+            listeners: Vec::new(),
+            matches: None,
+            rule: None,
+            priority: None,
+            filters: Vec::new(),
+            timeouts: RawRouteTimeouts::default(),
+            retry: None,
+            backends: Vec::new(),
+            upgrade: true,
+        }
+    }
+}
+
+/// How long a request may take. `0s` switches a timeout off.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "RouteTimeouts")]
+#[non_exhaustive]
+pub struct RawRouteTimeouts {
+    /// From the end of the request's headers to the end of the response, all attempts together. Default: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<TimeSpan>,
+    /// One attempt, from choosing an endpoint to the headers of its response. Default: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_try: Option<TimeSpan>,
+    /// Between two pieces of a response or of an upgraded connection. Default: `60s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<TimeSpan>,
+}
+
+/// When a failed request is tried again.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Retry")]
+#[non_exhaustive]
+pub struct RawRetry {
+    /// How often a request is tried again after the first time. 0: never. Default: 1.
+    pub attempts: u32,
+    /// What counts as failed: `connect-failure` (nothing was sent), `reset`, `refused-stream` (the upstream says it did
+    /// nothing), `timeout` (of one attempt), or a status such as `503` or `5xx`. Default: `[connect-failure, refused-stream]`,
+    /// which are safe for any method.
+    pub on: Vec<Located<RetryCondition>>,
+    /// How many retries there may be compared to requests. Left out: 20 % and at least 3 a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<RawRetryBudget>,
+    /// The pause before trying again. Left out: from `25ms` to `250ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<RawBackoff>,
+}
+
+impl Default for RawRetry {
+    fn default() -> Self {
+        let safe = ["connect-failure", "refused-stream"];
+        let on = safe.iter().filter_map(|name| name.parse::<RetryCondition>().ok());
+        Self { attempts: 1, on: on.map(Located::from).collect(), budget: None, backoff: None }
+    }
+}
+
+/// How many retries there may be, so that they do not finish off an upstream that is already failing.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "RetryBudget")]
+#[non_exhaustive]
+pub struct RawRetryBudget {
+    /// Retries per hundred requests, over the last ten seconds. Default: 20.
+    pub percent: Located<u32>,
+    /// Retries a second that are always allowed. Default: 3.
+    pub min_per_second: u32,
+}
+
+impl Default for RawRetryBudget {
+    fn default() -> Self {
+        Self { percent: 20.into(), min_per_second: 3 }
+    }
+}
+
+/// The pause before a request is tried again: random, up to a bound that doubles each time.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Backoff")]
+#[non_exhaustive]
+pub struct RawBackoff {
+    /// The first bound. Default: `25ms`.
+    pub base: TimeSpan,
+    /// The largest bound. Default: `250ms`.
+    pub max: TimeSpan,
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        Self { base: Duration::from_millis(25).into(), max: Duration::from_millis(250).into() }
+    }
+}
+
+/// A share of a route's requests.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Backend")]
+#[non_exhaustive]
+pub struct RawBackend {
+    /// Name of the upstream.
+    pub upstream: Located<String>,
+    /// Its share, relative to the weights of the other backends. 0: no requests. Default: 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Filters for the requests that go to this backend, after those of the route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-portcullis-plugins" = "filter"))]
+    pub filters: Vec<PluginSpec>,
+}
+
+impl RawBackend {
+    /// All requests to one upstream.
+    #[must_use]
+    pub fn new(upstream: impl Into<Located<String>>) -> Self {
+        Self { upstream: upstream.into(), weight: 1, filters: Vec::new() }
+    }
+}
+
+pub(super) const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+pub(super) const fn is_one(weight: &u32) -> bool {
+    *weight == 1
+}

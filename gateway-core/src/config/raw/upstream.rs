@@ -1,0 +1,273 @@
+//! Upstreams as they are written.
+
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    time::Duration,
+};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    Protocol, is_default,
+    matching::text_or_map,
+    route::{is_one, one},
+};
+use crate::config::{
+    capture::{Located, PluginSpec},
+    units::TimeSpan,
+    values::{EndpointAddress, HostRewrite, StatusRange},
+};
+
+/// A named group of endpoints that serve the same thing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
+#[non_exhaustive]
+pub struct RawUpstream {
+    /// Name, unique among upstreams; backends, logs and metrics use it.
+    pub name: Located<String>,
+    /// Addresses that are known in advance: `ADDRESS:PORT`, `unix:PATH`, or `{ address, weight, zone }`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Located<RawEndpoint>>,
+    /// Where further endpoints come from, such as `{ type: dns, host: orders.svc, port: 80 }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-portcullis-plugins" = "discovery"))]
+    pub discovery: Option<PluginSpec>,
+    /// How an endpoint is chosen. Default: `{ type: p2c }`, the less loaded of two random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-portcullis-plugins" = "balancer"))]
+    pub balance: Option<PluginSpec>,
+    /// Which HTTP version is spoken. Default: `auto`, by ALPN with TLS and HTTP/1.1 without.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
+    /// TLS to the endpoints. Left out: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RawClientTls>,
+    /// How the gateway finds out which endpoints work.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health: RawHealth,
+    /// What the gateway may ask of the upstream at a time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: RawUpstreamLimits,
+    /// How long the gateway waits for a connection.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub timeouts: RawUpstreamTimeouts,
+    /// The `Host` the endpoints see: `preserve` (what the client sent), `endpoint` (the name or address of the endpoint), or
+    /// a name. Default: `preserve`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub host: HostRewrite,
+}
+
+impl RawUpstream {
+    /// A group without endpoints yet.
+    #[must_use]
+    pub fn new(name: impl Into<Located<String>>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
+/// One address of an upstream. A plain string is an address of weight 1.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RawEndpoint {
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Its share, relative to the other endpoints. 0: no new requests.
+    #[serde(skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Where it runs, for balancers that prefer what is close.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+struct EndpointForm {
+    /// `ADDRESS:PORT` or `unix:PATH`.
+    address: EndpointAddress,
+    /// Its share, relative to the other endpoints. 0: no new requests. Default: 1.
+    #[serde(default = "one")]
+    weight: u32,
+    /// Where it runs, for balancers that prefer what is close.
+    #[serde(default)]
+    zone: Option<String>,
+}
+
+impl From<EndpointAddress> for RawEndpoint {
+    fn from(address: EndpointAddress) -> Self {
+        Self { address, weight: 1, zone: None }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawEndpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text_or_map(
+            deserializer,
+            "an endpoint such as 10.0.0.1:8080, or a mapping with its address",
+            |text| {
+                let found = crate::config::fault::found_text(text);
+                text.parse::<EndpointAddress>().map(Self::from).map_err(|error| error.found(&found))
+            },
+            |form: EndpointForm| Ok(Self { address: form.address, weight: form.weight, zone: form.zone }),
+        )
+    }
+}
+
+impl JsonSchema for RawEndpoint {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let short = generator.subschema_for::<EndpointAddress>();
+        let long = generator.subschema_for::<EndpointForm>();
+        schemars::json_schema!({
+            "description": "One address of an upstream. A plain string is an address of weight 1.",
+            "anyOf": [short, long],
+        })
+    }
+}
+
+/// TLS to the endpoints of an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ClientTls")]
+#[non_exhaustive]
+pub struct RawClientTls {
+    /// Path of a PEM file with the authorities that are trusted. Default: those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Located<PathBuf>>,
+    /// The name the endpoints must prove, also sent as SNI. Default: the name the endpoint was discovered by, else the
+    /// host of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<Located<String>>,
+    /// Path of a PEM file with the certificate shown to the endpoints. With `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<Located<PathBuf>>,
+    /// Path of a PEM file with the key of `cert`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Located<PathBuf>>,
+    /// Believe any certificate. Anyone on the way can then read and change everything: for tests. Default: `false`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub insecure_skip_verify: bool,
+}
+
+/// How the gateway finds out which endpoints work.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Health")]
+#[non_exhaustive]
+pub struct RawHealth {
+    /// Requests made only to see whether an endpoint answers. Left out: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<RawActiveHealth>,
+    /// Watching the requests of clients. Left out: endpoints are never put aside for what they answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passive: Option<RawPassiveHealth>,
+}
+
+/// Requests made only to see whether an endpoint answers.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ActiveHealth")]
+#[non_exhaustive]
+pub struct RawActiveHealth {
+    /// Path and query of the request. Default: `/`.
+    pub path: Located<String>,
+    /// Time from one request to the next. Default: `10s`.
+    pub interval: TimeSpan,
+    /// Time for an answer. Default: `2s`.
+    pub timeout: TimeSpan,
+    /// Good answers in a row that bring an endpoint back. Default: 2.
+    pub healthy: NonZeroU32,
+    /// Bad answers in a row that take an endpoint out. Default: 3.
+    pub unhealthy: NonZeroU32,
+    /// Statuses that are good answers. Default: `[200-399]`.
+    pub expect: Vec<StatusRange>,
+}
+
+impl Default for RawActiveHealth {
+    fn default() -> Self {
+        const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+        const THREE: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+        Self {
+            path: Located::from("/".to_owned()),
+            interval: Duration::from_secs(10).into(),
+            timeout: Duration::from_secs(2).into(),
+            healthy: TWO,
+            unhealthy: THREE,
+            expect: StatusRange::new(200, 399).into_iter().collect(),
+        }
+    }
+}
+
+/// Watching the requests of clients.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "PassiveHealth")]
+#[non_exhaustive]
+pub struct RawPassiveHealth {
+    /// Failures in a row (no connection, no answer, status 500 and above) that take an endpoint out. Default: 5.
+    pub consecutive_failures: NonZeroU32,
+    /// For how long; each further time it is longer. Default: `30s`.
+    pub eject_for: TimeSpan,
+}
+
+impl Default for RawPassiveHealth {
+    fn default() -> Self {
+        const FIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+        Self { consecutive_failures: FIVE, eject_for: Duration::from_secs(30).into() }
+    }
+}
+
+/// What the gateway may ask of an upstream at a time.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "UpstreamLimits")]
+#[non_exhaustive]
+pub struct RawUpstreamLimits {
+    /// Connections to all endpoints together. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<NonZeroU64>,
+    /// Requests being served; further ones are answered with 503. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests: Option<NonZeroU64>,
+    /// Requests that wait for a connection when there are `max_connections`; further ones are answered with 503.
+    /// Default: 1024.
+    pub max_pending: u64,
+    /// Unused connections kept for each endpoint by each worker. Default: 64.
+    pub max_idle_connections: u32,
+    /// How long an unused connection is kept. Default: `60s`.
+    pub idle_timeout: TimeSpan,
+}
+
+impl Default for RawUpstreamLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            max_requests: None,
+            max_pending: 1024,
+            max_idle_connections: 64,
+            idle_timeout: Duration::from_secs(60).into(),
+        }
+    }
+}
+
+/// How long the gateway waits for a connection to an endpoint.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "UpstreamTimeouts")]
+#[non_exhaustive]
+pub struct RawUpstreamTimeouts {
+    /// Until it is established, TLS handshake included. Default: `5s`.
+    pub connect: TimeSpan,
+}
+
+impl Default for RawUpstreamTimeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5).into() }
+    }
+}
