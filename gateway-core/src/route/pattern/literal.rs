@@ -38,7 +38,18 @@ impl Gathered {
                 self.add(&repeated.sub);
                 false
             }
+            HirKind::Alternation(branches) => {
+                let begun = branches.iter().map(|branch| prefix(branch, self.anchored));
+                self.bytes.extend(begun.reduce(common).unwrap_or_default());
+                false
+            }
             _ => false,
         }
     }
+}
+
+fn common(mut left: Vec<u8>, right: Vec<u8>) -> Vec<u8> {
+    let length = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
+    left.truncate(length);
+    left
 }

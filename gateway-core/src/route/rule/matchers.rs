@@ -180,7 +180,7 @@ fn suggestion(name: &str) -> Option<&'static str> {
     if name == "hostheader" {
         return Some(Matcher::Host.name()); // its name in the second version of the language
     }
-    let allowed = (name.len() / 3).max(1);
+    let allowed = (name.len() / 3).max(2);
     ALL.iter()
         .map(|matcher| matcher.name())
         .map(|known| (distance(&name, &known.to_ascii_lowercase()), known))
