@@ -12,4 +12,5 @@ pub mod tls;
 pub mod upstream;
 pub mod observe;
 pub mod config;
+pub mod route;
 pub mod worker;
