@@ -4,13 +4,51 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod admin;
 pub mod balance;
+pub mod body;
+pub mod bridge;
+mod builtins;
 pub mod clock;
-pub mod http1;
-pub mod principal;
-pub mod tls;
-pub mod upstream;
-pub mod observe;
 pub mod config;
+mod conn;
+pub mod connect;
+pub mod error;
+pub mod exchange;
+pub mod filter;
+pub mod forward;
+pub mod gateway;
+pub mod grpc;
+pub mod handler;
+pub mod http1;
+pub mod hygiene;
+mod listen;
+pub mod observe;
+mod pool;
+pub mod principal;
+mod proto;
+pub mod registry;
 pub mod route;
+pub mod route_entry;
+pub mod runtime;
+pub mod select;
+pub mod settings;
+mod spawn;
+mod timer;
+pub mod tls;
+pub mod transport;
+pub mod upgrade;
+pub mod upstream;
 pub mod worker;
+
+pub use async_trait::async_trait;
+
+pub use body::Body;
+pub use bridge::island;
+pub use error::{ErrorClass, GatewayError};
+pub use filter::{Filter, FilterCx, Flow, HeadFilter};
+pub use gateway::Gateway;
+pub use handler::{Handler, Request, Response, SharedService};
+pub use pool::PoolLimits;
+pub use principal::Principal;
+pub use registry::Registry;
