@@ -30,15 +30,17 @@ mod node;
 mod parse_toml;
 mod parse_yaml;
 pub mod raw;
+mod tree;
 mod units;
 mod values;
 
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
-pub use node::{
-    Document, Format, Kind, MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES, NodeRef,
-};
+pub use node::{Document, Format, Kind, NodeRef};
 pub use raw::{RawConfig, schema};
+pub use tree::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES};
 pub use units::{ByteSize, TimeSpan};
-pub use values::{BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError};
+pub use values::{
+    BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,
+};

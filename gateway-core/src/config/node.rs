@@ -7,16 +7,8 @@ use serde_json::Value;
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
     parse_toml, parse_yaml,
+    tree::{Builder, Entry, MAX_FILE_BYTES, Mark, NodeId, Payload, Stored, Tree, store_json},
 };
-
-/// Largest file that is read, in bytes (8 MiB). A larger one is refused before it is parsed.
-pub const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
-/// Deepest nesting of lists and mappings, aliases followed.
-pub const MAX_DEPTH: usize = 128;
-/// Most values in one file, counting what YAML aliases stand for.
-pub const MAX_NODES: usize = 1_000_000;
-/// Most text that the YAML aliases of one file may stand for, in bytes (32 MiB).
-pub const MAX_EXPANDED_BYTES: usize = 32 * 1024 * 1024;
 
 /// The notation a document is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,159 +36,6 @@ impl Format {
     }
 }
 
-/// Index of a node in its document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct NodeId(u32);
-
-#[derive(Debug, Clone)]
-pub(super) enum Payload {
-    Null,
-    Bool(bool),
-    Int(i64),
-    /// Only above `i64::MAX`.
-    UInt(u64),
-    /// Always finite: other spellings stay strings.
-    Float(f64),
-    String(Box<str>),
-    Seq(Vec<NodeId>),
-    Map(Vec<Entry>),
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: Box<str>,
-    pub(super) mark: Mark,
-    pub(super) value: NodeId,
-}
-
-/// Line and column, from 1; 0 for nowhere.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
-}
-
-#[derive(Debug)]
-struct Stored {
-    payload: Payload,
-    mark: Mark,
-    parent: Option<NodeId>,
-}
-
-/// What stops a document from being stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Breach {
-    Nodes,
-    Depth,
-    Expansion,
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nodes => write!(f, "the file holds more than {MAX_NODES} values"),
-            Self::Depth => write!(f, "values are nested more than {MAX_DEPTH} deep"),
-            Self::Expansion => {
-                write!(f, "aliases stand for more than {} MiB of text", MAX_EXPANDED_BYTES >> 20)
-            }
-        }
-    }
-}
-
-/// Collects nodes while a document is read. The budget spans all documents of a file.
-#[derive(Debug, Default)]
-pub(super) struct Builder {
-    nodes: Vec<Stored>,
-    spent: usize,
-    expanded: usize,
-}
-
-impl Builder {
-    pub(super) fn push(&mut self, payload: Payload, mark: Mark) -> Result<NodeId, Breach> {
-        if self.spent >= MAX_NODES {
-            return Err(Breach::Nodes);
-        }
-        self.spent += 1;
-        // MAX_NODES keeps the index far below u32::MAX.
-        let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| Breach::Nodes)?);
-        self.nodes.push(Stored { payload, mark, parent: None });
-        Ok(id)
-    }
-
-    pub(super) fn payload(&self, id: NodeId) -> &Payload {
-        &self.nodes[id.0 as usize].payload
-    }
-
-    pub(super) fn mark(&self, id: NodeId) -> Mark {
-        self.nodes[id.0 as usize].mark
-    }
-
-    /// Gives a list or mapping its content and becomes the parent of what is in it.
-    pub(super) fn fill(&mut self, id: NodeId, payload: Payload) {
-        let adopt = |nodes: &mut Vec<Stored>, child: NodeId| nodes[child.0 as usize].parent = Some(id);
-        match &payload {
-            Payload::Seq(items) => items.iter().for_each(|item| adopt(&mut self.nodes, *item)),
-            Payload::Map(entries) => entries.iter().for_each(|e| adopt(&mut self.nodes, e.value)),
-            _ => {}
-        }
-        self.nodes[id.0 as usize].payload = payload;
-    }
-
-    /// A copy of a whole sub-tree, its top placed at `mark`: what an alias stands for.
-    pub(super) fn copy(&mut self, id: NodeId, mark: Mark, depth: usize) -> Result<NodeId, Breach> {
-        if depth > MAX_DEPTH {
-            return Err(Breach::Depth);
-        }
-        let bytes = match self.payload(id) {
-            Payload::String(text) => text.len(),
-            Payload::Map(entries) => entries.iter().map(|entry| entry.key.len()).sum(),
-            _ => 0,
-        };
-        self.expanded += bytes;
-        if self.expanded > MAX_EXPANDED_BYTES {
-            return Err(Breach::Expansion);
-        }
-        let mut payload = self.payload(id).clone();
-        let below = depth + 1;
-        match &mut payload {
-            Payload::Seq(items) => {
-                for item in items {
-                    *item = self.copy(*item, self.nodes[item.0 as usize].mark, below)?;
-                }
-            }
-            Payload::Map(entries) => {
-                for entry in entries {
-                    let at = self.nodes[entry.value.0 as usize].mark;
-                    entry.value = self.copy(entry.value, at, below)?;
-                }
-            }
-            _ => {}
-        }
-        let copy = self.push(Payload::Null, mark)?;
-        self.fill(copy, payload);
-        Ok(copy)
-    }
-
-    /// Ends a document and starts the next one of the same file.
-    pub(super) fn finish(&mut self, file: &Arc<str>, format: Option<Format>, root: NodeId) -> Document {
-        let nodes = std::mem::take(&mut self.nodes);
-        Document { shared: Arc::new(Tree { file: Arc::clone(file), format, nodes, root }) }
-    }
-
-    /// Drops what was collected for a document that turned out to be empty.
-    pub(super) fn discard(&mut self) {
-        self.nodes.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Tree {
-    file: Arc<str>,
-    format: Option<Format>,
-    nodes: Vec<Stored>,
-    root: NodeId,
-}
-
 /// One document of a configuration file. Cheap to clone: a clone shares the tree.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -210,8 +49,8 @@ impl Document {
     ///
     /// # Errors
     /// Every mistake in the notation that could be found (a reader cannot always go on after one), duplicate
-    /// keys included, and texts beyond [`MAX_FILE_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`] or
-    /// [`MAX_EXPANDED_BYTES`].
+    /// keys included, and texts beyond [`MAX_FILE_BYTES`], [`MAX_DEPTH`](super::MAX_DEPTH), [`MAX_NODES`](super::MAX_NODES) or
+    /// [`MAX_EXPANDED_BYTES`](super::MAX_EXPANDED_BYTES).
     pub fn parse(file_name: &str, text: &str, format: Format) -> Result<Vec<Self>, Diagnostics> {
         let file: Arc<str> = Arc::from(file_name);
         if text.len() > MAX_FILE_BYTES {
@@ -230,13 +69,15 @@ impl Document {
     pub fn load(path: &Path) -> Result<Vec<Self>, Diagnostics> {
         let name = path.display().to_string();
         let file: Arc<str> = Arc::from(name.as_str());
-        let fail = |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
+        let fail =
+            |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
         let Some(format) = Format::from_path(path) else {
             return Err(fail("unknown kind of file".to_owned())
                 .hint("name it .yaml, .yml, .toml or .json")
                 .into());
         };
-        let bytes = read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
+        let bytes =
+            read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
         if bytes.len() > MAX_FILE_BYTES {
             return Err(too_large(file).into());
         }
@@ -250,13 +91,15 @@ impl Document {
     /// A document made by a program. Its locations name `origin` and no line.
     ///
     /// # Errors
-    /// [`MAX_DEPTH`] or [`MAX_NODES`] is exceeded.
+    /// [`MAX_DEPTH`](super::MAX_DEPTH) or [`MAX_NODES`](super::MAX_NODES) is exceeded.
     pub fn from_json(origin: &str, value: &Value) -> Result<Self, Diagnostics> {
         let file: Arc<str> = Arc::from(origin);
         let mut builder = Builder::default();
         match store_json(&mut builder, value, 1) {
             Ok(root) => Ok(builder.finish(&file, None, root)),
-            Err(breach) => Err(Diagnostic::error(breach.to_string()).at(Location::new(file, 0, 0)).into()),
+            Err(breach) => Err(Diagnostic::error(breach.to_string())
+                .at(Location::new(file, 0, 0))
+                .into()),
         }
     }
 
@@ -284,6 +127,12 @@ impl Document {
         self.shared.format
     }
 
+    pub(super) fn new(tree: Tree) -> Self {
+        Self {
+            shared: Arc::new(tree),
+        }
+    }
+
     pub(super) fn node(&self, id: NodeId) -> NodeRef<'_> {
         NodeRef { document: self, id }
     }
@@ -294,7 +143,7 @@ impl Document {
 
     fn stored(&self, id: NodeId) -> &Stored {
         // Ids come from the builder of this very tree.
-        &self.shared.nodes[id.0 as usize]
+        &self.shared.nodes[id.index()]
     }
 
     pub(super) fn place(&self, mark: Mark) -> Location {
@@ -374,7 +223,10 @@ impl<'d> NodeRef<'d> {
     /// The value of a key, when this is a mapping that has it.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Self> {
-        self.raw_entries().iter().find(|entry| *entry.key == *key).map(|entry| self.document.node(entry.value))
+        self.raw_entries()
+            .iter()
+            .find(|entry| *entry.key == *key)
+            .map(|entry| self.document.node(entry.value))
     }
 
     /// Whether this is a mapping with the key.
@@ -385,12 +237,16 @@ impl<'d> NodeRef<'d> {
 
     /// The elements of a list; nothing for anything else.
     pub fn items(self) -> impl ExactSizeIterator<Item = Self> + 'd {
-        self.raw_items().iter().map(move |id| self.document.node(*id))
+        self.raw_items()
+            .iter()
+            .map(move |id| self.document.node(*id))
     }
 
     /// Keys and values of a mapping, in the order of the file; nothing for anything else.
     pub fn entries(self) -> impl ExactSizeIterator<Item = (&'d str, Self)> + 'd {
-        self.raw_entries().iter().map(move |entry| (&*entry.key, self.document.node(entry.value)))
+        self.raw_entries()
+            .iter()
+            .map(move |entry| (&*entry.key, self.document.node(entry.value)))
     }
 
     /// Where it was written. An alias is where the alias stands, what it stands for where that was written.
@@ -402,7 +258,9 @@ impl<'d> NodeRef<'d> {
     /// Where the key of this value was written; the value's own place when it has no key.
     #[must_use]
     pub fn key_location(self) -> Location {
-        let entry = self.parent().and_then(|parent| parent.raw_entries().iter().find(|e| e.value == self.id));
+        let entry = self
+            .parent()
+            .and_then(|parent| parent.raw_entries().iter().find(|e| e.value == self.id));
         entry.map_or_else(|| self.location(), |entry| self.document.place(entry.mark))
     }
 
@@ -414,10 +272,16 @@ impl<'d> NodeRef<'d> {
         while let Some(parent) = node.parent() {
             let step = match parent.payload() {
                 Payload::Seq(items) => {
-                    format!("[{}]", items.iter().position(|id| *id == node.id).unwrap_or(0))
+                    format!(
+                        "[{}]",
+                        items.iter().position(|id| *id == node.id).unwrap_or(0)
+                    )
                 }
                 Payload::Map(entries) => {
-                    let key = entries.iter().find(|entry| entry.value == node.id).map(|entry| &*entry.key);
+                    let key = entries
+                        .iter()
+                        .find(|entry| entry.value == node.id)
+                        .map(|entry| &*entry.key);
                     key_step(key.unwrap_or_default())
                 }
                 _ => String::new(),
@@ -426,7 +290,8 @@ impl<'d> NodeRef<'d> {
             node = parent;
         }
         let path: String = steps.into_iter().rev().collect();
-        path.strip_prefix('.').map_or_else(|| path.clone(), str::to_owned)
+        path.strip_prefix('.')
+            .map_or_else(|| path.clone(), str::to_owned)
     }
 
     /// The sub-tree without its places. Numbers keep their kind.
@@ -440,9 +305,11 @@ impl<'d> NodeRef<'d> {
             Payload::Float(number) => Value::from(*number),
             Payload::String(text) => Value::from(&**text),
             Payload::Seq(_) => self.items().map(Self::to_json).collect(),
-            Payload::Map(_) => {
-                Value::Object(self.entries().map(|(key, value)| (key.to_owned(), value.to_json())).collect())
-            }
+            Payload::Map(_) => Value::Object(
+                self.entries()
+                    .map(|(key, value)| (key.to_owned(), value.to_json()))
+                    .collect(),
+            ),
         }
     }
 
@@ -475,13 +342,22 @@ impl<'d> NodeRef<'d> {
     }
 
     fn parent(self) -> Option<Self> {
-        self.document.stored(self.id).parent.map(|id| self.document.node(id))
+        self.document
+            .stored(self.id)
+            .parent
+            .map(|id| self.document.node(id))
     }
 }
 
 impl fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeRef({:?} at {} {})", self.kind(), self.location(), self.path())
+        write!(
+            f,
+            "NodeRef({:?} at {} {})",
+            self.kind(),
+            self.location(),
+            self.path()
+        )
     }
 }
 
@@ -495,9 +371,12 @@ impl PartialEq for NodeRef<'_> {
             (Payload::UInt(a), Payload::UInt(b)) => a == b,
             (Payload::Float(a), Payload::Float(b)) => a.total_cmp(b).is_eq(),
             (Payload::String(a), Payload::String(b)) => a == b,
-            (Payload::Seq(a), Payload::Seq(b)) => a.len() == b.len() && self.items().eq(other.items()),
+            (Payload::Seq(a), Payload::Seq(b)) => {
+                a.len() == b.len() && self.items().eq(other.items())
+            }
             (Payload::Map(a), Payload::Map(b)) => {
-                a.len() == b.len() && (self.entries().eq(other.entries()) || sorted(*self).eq(&sorted(*other)))
+                a.len() == b.len()
+                    && (self.entries().eq(other.entries()) || sorted(*self).eq(&sorted(*other)))
             }
             _ => false,
         }
@@ -513,14 +392,24 @@ fn sorted(node: NodeRef<'_>) -> Vec<(&str, NodeRef<'_>)> {
 }
 
 fn key_step(key: &str) -> String {
-    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    if plain { format!(".{key}") } else { format!("[{key:?}]") }
+    let plain = !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    if plain {
+        format!(".{key}")
+    } else {
+        format!("[{key:?}]")
+    }
 }
 
 fn too_large(file: Arc<str>) -> Diagnostic {
-    Diagnostic::error(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20))
-        .at(Location::new(file, 0, 0))
-        .hint("split it into several files")
+    Diagnostic::error(format!(
+        "the file is larger than {} MiB",
+        MAX_FILE_BYTES >> 20
+    ))
+    .at(Location::new(file, 0, 0))
+    .hint("split it into several files")
 }
 
 /// Reads at most one byte more than is allowed, whatever the file system says about the size.
@@ -528,46 +417,11 @@ fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let limit = MAX_FILE_BYTES as u64 + 1;
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(limit)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-fn store_json(builder: &mut Builder, value: &Value, depth: usize) -> Result<NodeId, Breach> {
-    if depth > MAX_DEPTH {
-        return Err(Breach::Depth);
-    }
-    let payload = match value {
-        Value::Null => Payload::Null,
-        Value::Bool(truth) => Payload::Bool(*truth),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(whole), _, _) => Payload::Int(whole),
-            (_, Some(whole), _) => Payload::UInt(whole),
-            (_, _, Some(number)) if number.is_finite() => Payload::Float(number),
-            _ => Payload::String(number.to_string().into()),
-        },
-        Value::String(text) => Payload::String(text.as_str().into()),
-        Value::Array(_) | Value::Object(_) => Payload::Null,
-    };
-    let id = builder.push(payload, Mark::default())?;
-    match value {
-        Value::Array(items) => {
-            let items = items.iter().map(|item| store_json(builder, item, depth + 1));
-            let items = items.collect::<Result<_, _>>()?;
-            builder.fill(id, Payload::Seq(items));
-        }
-        Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| {
-                let value = store_json(builder, value, depth + 1)?;
-                Ok(Entry { key: key.as_str().into(), mark: Mark::default(), value })
-            });
-            let entries = entries.collect::<Result<_, _>>()?;
-            builder.fill(id, Payload::Map(entries));
-        }
-        _ => {}
-    }
-    Ok(id)
-}
-
 #[cfg(test)]
-#[path = "node_tests.rs"]
 mod tests;

@@ -23,7 +23,10 @@ impl ValueError {
     /// `expected` completes the sentence "expected ...".
     #[must_use]
     pub const fn new(expected: &'static str) -> Self {
-        Self { expected, hint: None }
+        Self {
+            expected,
+            hint: None,
+        }
     }
 
     /// Says what to write instead.
@@ -35,7 +38,11 @@ impl ValueError {
 
     /// The whole sentence, for a value that reads `found`.
     pub(super) fn found(&self, found: &str) -> String {
-        let hint = self.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = self
+            .hint
+            .as_deref()
+            .map(|hint| format!("\nhint: {hint}"))
+            .unwrap_or_default();
         format!("expected {}, found {found}{hint}", self.expected)
     }
 }
@@ -117,7 +124,8 @@ macro_rules! scalar {
 pub(super) use scalar;
 
 const CIDR: &str = "an address range such as 10.0.0.0/8";
-const BIND: &str = "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
+const BIND: &str =
+    "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
 const ENDPOINT: &str = "an endpoint such as 10.0.0.1:8080, [::1]:8080 or unix:/run/app.sock";
 const STATUS: &str = "a status such as 200 or a range such as 200-299";
 const CONDITION: &str = "a retry condition such as connect-failure or \"503\"";
@@ -152,8 +160,13 @@ impl FromStr for Cidr {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        network.map(|network| Self(network.trunc())).ok_or_else(|| ValueError::new(CIDR))
+        let network = text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        network
+            .map(|network| Self(network.trunc()))
+            .ok_or_else(|| ValueError::new(CIDR))
     }
 }
 
@@ -236,7 +249,11 @@ impl FromStr for EndpointAddress {
             return unix_path(path, ENDPOINT).map(Self::Unix);
         }
         let address = socket(text, ENDPOINT)?;
-        if address.port() == 0 { Err(ValueError::new(ENDPOINT)) } else { Ok(Self::Tcp(address)) }
+        if address.port() == 0 {
+            Err(ValueError::new(ENDPOINT))
+        } else {
+            Ok(Self::Tcp(address))
+        }
     }
 }
 
@@ -291,7 +308,12 @@ impl FromStr for StatusRange {
             class.and_then(|class| Self::new(class * 100, class * 100 + 99))
         } else {
             let (first, last) = text.split_once('-').unwrap_or((text, text));
-            first.trim().parse().ok().zip(last.trim().parse().ok()).and_then(|(a, b)| Self::new(a, b))
+            first
+                .trim()
+                .parse()
+                .ok()
+                .zip(last.trim().parse().ok())
+                .and_then(|(a, b)| Self::new(a, b))
         };
         range.ok_or_else(|| ValueError::new(STATUS))
     }
@@ -334,7 +356,11 @@ impl FromStr for RetryCondition {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text.is_empty() { Err(ValueError::new(CONDITION)) } else { Ok(Self(text.to_owned())) }
+        if text.is_empty() {
+            Err(ValueError::new(CONDITION))
+        } else {
+            Ok(Self(text.to_owned()))
+        }
     }
 }
 
@@ -371,7 +397,10 @@ impl FromStr for HostRewrite {
         match text {
             "preserve" => Ok(Self::Preserve),
             "endpoint" => Ok(Self::Endpoint),
-            _ if text.parse::<http::uri::Authority>().is_ok_and(|name| !name.as_str().contains('@')) => {
+            _ if text
+                .parse::<http::uri::Authority>()
+                .is_ok_and(|name| !name.as_str().contains('@')) =>
+            {
                 Ok(Self::Fixed(text.to_owned()))
             }
             _ => Err(ValueError::new(HOST)),
@@ -443,7 +472,10 @@ mod tests {
         }
         assert_eq!("5xx".parse::<StatusRange>().unwrap().bounds(), (500, 599));
         assert_eq!(":80".parse::<BindAddress>().unwrap().to_string(), "[::]:80");
-        assert_eq!("10.1.2.3/8".parse::<Cidr>().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(
+            "10.1.2.3/8".parse::<Cidr>().unwrap().to_string(),
+            "10.0.0.0/8"
+        );
     }
 
     #[test]
@@ -451,7 +483,14 @@ mod tests {
         for text in ["", "10.0.0.0/33", "host"] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
-        for text in ["", "localhost:80", "1.2.3.4", ":x", "unix:a", "1.2.3.4:99999"] {
+        for text in [
+            "",
+            "localhost:80",
+            "1.2.3.4",
+            ":x",
+            "unix:a",
+            "1.2.3.4:99999",
+        ] {
             assert!(text.parse::<BindAddress>().is_err(), "{text}");
             assert!(text.parse::<EndpointAddress>().is_err(), "{text}");
         }

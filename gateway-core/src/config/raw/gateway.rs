@@ -8,11 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     RawListener, RawRetry, RawRoute, RawRouteTimeouts, RawUpstream, is_default, is_yes, yes,
 };
-use crate::config::{
-    units::TimeSpan,
-    values::BindAddress,
-    capture::Located,
-};
+use crate::config::{capture::Located, units::TimeSpan, values::BindAddress};
 
 /// The native configuration of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -64,7 +60,10 @@ pub struct RawAdmin {
 impl Default for RawAdmin {
     fn default() -> Self {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9900));
-        Self { enabled: true, bind: BindAddress::Tcp(address).into() }
+        Self {
+            enabled: true,
+            bind: BindAddress::Tcp(address).into(),
+        }
     }
 }
 
@@ -85,7 +84,11 @@ pub struct RawAccessLog {
 
 impl Default for RawAccessLog {
     fn default() -> Self {
-        Self { output: Located::from("stdout".to_owned()), format: LogFormat::Json, sample: 1.0.into() }
+        Self {
+            output: Located::from("stdout".to_owned()),
+            format: LogFormat::Json,
+            sample: 1.0.into(),
+        }
     }
 }
 
@@ -179,7 +182,11 @@ pub struct RawLimits {
 impl Default for RawLimits {
     fn default() -> Self {
         let drain = std::time::Duration::from_secs(30).into();
-        Self { max_connections: None, max_requests_in_flight: None, drain }
+        Self {
+            max_connections: None,
+            max_requests_in_flight: None,
+            drain,
+        }
     }
 }
 

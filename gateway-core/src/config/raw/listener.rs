@@ -171,7 +171,20 @@ pub enum ClientAuthMode {
 }
 
 /// Versions of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+)]
 #[non_exhaustive]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
@@ -236,6 +249,11 @@ pub struct RawListenerTimeouts {
 impl Default for RawListenerTimeouts {
     fn default() -> Self {
         let seconds = |number| TimeSpan::new(Duration::from_secs(number));
-        Self { detect: seconds(10), head: seconds(10), idle: seconds(60), body_idle: seconds(30) }
+        Self {
+            detect: seconds(10),
+            head: seconds(10),
+            idle: seconds(60),
+            body_idle: seconds(30),
+        }
     }
 }

@@ -18,17 +18,18 @@ mod upstream;
 mod tests;
 
 pub use gateway::{
-    LogFormat, Propagation, RawAccessLog, RawAdmin, RawConfig, RawDefaults, RawLimits, RawTracing, schema,
+    LogFormat, Propagation, RawAccessLog, RawAdmin, RawConfig, RawDefaults, RawLimits, RawTracing,
+    schema,
 };
 pub use listener::{
-    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener, RawListenerLimits,
-    RawListenerTimeouts, RawServerTls, TlsVersion,
+    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
+    RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
 pub use upstream::{
-    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream, RawUpstreamLimits,
-    RawUpstreamTimeouts,
+    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
+    RawUpstreamLimits, RawUpstreamTimeouts,
 };
 
 /// For keys that are on unless switched off.
@@ -36,7 +37,10 @@ const fn yes() -> bool {
     true
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
 const fn is_yes(value: &bool) -> bool {
     *value
 }
