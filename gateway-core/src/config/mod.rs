@@ -31,8 +31,8 @@ mod parse_toml;
 mod parse_yaml;
 pub mod raw;
 mod tree;
-mod units;
-mod values;
+pub mod units;
+pub mod values;
 
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};

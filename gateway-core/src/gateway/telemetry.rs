@@ -214,7 +214,7 @@ impl Telemetry {
             Some(route) => format!("{} {}", state.request.method, route.name),
             None => state.request.method.to_string(),
         };
-        let mut span = SpanRecord::new(trace, name, SpanKind::Server, end - duration, end)
+        let mut span = SpanRecord::new(name, SpanKind::Server, trace.clone(), end - duration, end)
             .attribute("http.request.method", state.request.method.to_string())
             .attribute("url.path", state.request.uri.path().to_owned())
             .attribute("url.scheme", state.scheme)
@@ -235,7 +235,7 @@ impl Telemetry {
         if server_error || outcome.aborted {
             span = span.failed(state.reason.as_deref().unwrap_or("aborted").to_owned());
         }
-        sink.record(span);
+        sink.submit(span);
     }
 }
 
