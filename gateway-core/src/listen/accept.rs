@@ -47,7 +47,7 @@ pub(crate) fn start(
     cell: Arc<ListenerCell>,
     workers: &[Worker],
     max_connections: Option<usize>,
-) -> io::Result<Running> {
+) -> Running {
     let (stop, stopped) = watch::channel(false);
     let running = Running {
         local: sockets.local(),
@@ -96,7 +96,7 @@ pub(crate) fn start(
             });
         }
     }
-    Ok(running)
+    running
 }
 
 fn deal(workers: &[Worker], task: impl Future<Output = ()> + Send + 'static) {

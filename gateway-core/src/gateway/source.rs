@@ -1,0 +1,69 @@
+//! Where a configuration comes from, and what the command line says over it.
+
+use std::path::PathBuf;
+
+use crate::config::raw::RawConfig;
+use crate::config::values::BindAddress;
+use crate::config::{Diagnostic, Diagnostics, load};
+use crate::registry::Registry;
+
+/// The source of configurations, read again at each reload.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) origin: Origin,
+    /// Listeners that are bound elsewhere: name and address.
+    pub(crate) listen: Vec<(String, String)>,
+}
+
+/// The place configurations are read from.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// A value of the program.
+    Fixed(Box<RawConfig>),
+    /// Files and folders.
+    Files(Vec<PathBuf>),
+}
+
+impl Source {
+    /// Reads the configuration as it is now.
+    pub(crate) fn read(&self, registry: &Registry) -> Result<RawConfig, Diagnostics> {
+        let mut raw = match &self.origin {
+            Origin::Fixed(raw) => (**raw).clone(),
+            Origin::Files(paths) => load(paths, registry)?,
+        };
+        let mut problems = Diagnostics::default();
+        for (name, address) in &self.listen {
+            let Ok(bind) = address.parse::<BindAddress>() else {
+                problems.push(
+                    Diagnostic::error(format!("reading the address `{address}` for listener `{name}`"))
+                        .hint("write ADDRESS:PORT, such as 127.0.0.1:8080, or unix:PATH"),
+                );
+                continue;
+            };
+            match raw.listeners.iter_mut().find(|listener| *listener.name == **name) {
+                Some(listener) => listener.bind = bind.into(),
+                None => problems.push(
+                    Diagnostic::error(format!("there is no listener called `{name}` to bind elsewhere")).hint(
+                        format!(
+                            "known: {}",
+                            raw.listeners
+                                .iter()
+                                .map(|listener| listener.name.as_str())
+                                .collect::<Vec<_>>()
+                                .join(", ")
+                        ),
+                    ),
+                ),
+            }
+        }
+        if problems.has_errors() { Err(problems) } else { Ok(raw) }
+    }
+
+    /// The files and folders it reads.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        match &self.origin {
+            Origin::Fixed(_) => &[],
+            Origin::Files(paths) => paths,
+        }
+    }
+}
