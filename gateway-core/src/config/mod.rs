@@ -29,6 +29,7 @@ mod fault;
 mod node;
 mod parse_toml;
 mod parse_yaml;
+mod pem;
 pub mod raw;
 mod units;
 mod values;
@@ -39,6 +40,9 @@ pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
 pub use node::{
     Document, Format, Kind, MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES, NodeRef,
 };
+pub use pem::Pem;
 pub use raw::{RawConfig, schema};
 pub use units::{ByteSize, TimeSpan};
-pub use values::{BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError};
+pub use values::{
+    BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,
+};

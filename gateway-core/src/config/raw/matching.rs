@@ -207,7 +207,7 @@ where
     deserializer.deserialize_any(Either { expected, from_text, from_map, marker: PhantomData })
 }
 
-fn exactly_one<T>(given: impl IntoIterator<Item = Option<T>>, names: &str) -> Result<T, String> {
+pub(super) fn exactly_one<T>(given: impl IntoIterator<Item = Option<T>>, names: &str) -> Result<T, String> {
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(only), None) => Ok(only),
