@@ -36,7 +36,10 @@ impl Captured {
     /// As [`Document::from_json`].
     pub fn from_json(value: &serde_json::Value) -> Result<Self, Diagnostics> {
         let document = Document::from_json(NO_FILE, value)?;
-        Ok(Self { id: document.root().id(), document })
+        Ok(Self {
+            id: document.root().id(),
+            document,
+        })
     }
 
     /// The node it holds.
@@ -59,7 +62,10 @@ impl Captured {
 
 impl From<NodeRef<'_>> for Captured {
     fn from(node: NodeRef<'_>) -> Self {
-        Self { document: node.document().clone(), id: node.id() }
+        Self {
+            document: node.document().clone(),
+            id: node.id(),
+        }
     }
 }
 
@@ -87,7 +93,10 @@ impl<'de> Deserialize<'de> for Captured {
                 f.write_str("any value")
             }
 
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, other: D) -> Result<Captured, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                other: D,
+            ) -> Result<Captured, D::Error> {
                 if let Some((document, id)) = take_pending() {
                     return Ok(Captured { document, id });
                 }
@@ -112,7 +121,9 @@ impl Serialize for InOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.kind() {
             Kind::Seq => serializer.collect_seq(self.0.items().map(InOrder)),
-            Kind::Map => serializer.collect_map(self.0.entries().map(|(key, value)| (key, InOrder(value)))),
+            Kind::Map => {
+                serializer.collect_map(self.0.entries().map(|(key, value)| (key, InOrder(value))))
+            }
             _ => self.0.to_json().serialize(serializer),
         }
     }
@@ -148,30 +159,43 @@ impl<T> Located<T> {
     /// The way from the top of the document, such as `routes[2].name`; empty when the value has none.
     #[must_use]
     pub fn path(&self) -> String {
-        self.origin.as_ref().map(|origin| origin.node().path()).unwrap_or_default()
+        self.origin
+            .as_ref()
+            .map(|origin| origin.node().path())
+            .unwrap_or_default()
     }
 
     /// The mapping or list that the value was written in.
     pub(super) fn parent(&self) -> Option<NodeRef<'_>> {
-        self.origin.as_ref().and_then(|origin| origin.node().parent())
+        self.origin
+            .as_ref()
+            .and_then(|origin| origin.node().parent())
     }
 
     /// An error about this value, pointing at it.
     #[must_use]
     pub fn error(&self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(message).at(self.at.clone()).path(self.path())
+        Diagnostic::error(message)
+            .at(self.at.clone())
+            .path(self.path())
     }
 
     /// A warning about this value, pointing at it.
     #[must_use]
     pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::warning(message).at(self.at.clone()).path(self.path())
+        Diagnostic::warning(message)
+            .at(self.at.clone())
+            .path(self.path())
     }
 }
 
 impl<T> From<T> for Located<T> {
     fn from(value: T) -> Self {
-        Self { value, at: Location::default(), origin: None }
+        Self {
+            value,
+            at: Location::default(),
+            origin: None,
+        }
     }
 }
 
@@ -231,10 +255,17 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
                 f.write_str("a value")
             }
 
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Located<T>, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<Located<T>, D::Error> {
                 let origin = take_pending().map(|(document, id)| Captured { document, id });
                 let at = origin.as_ref().map(Captured::location).unwrap_or_default();
-                Ok(Located { value: T::deserialize(inner)?, at, origin })
+                Ok(Located {
+                    value: T::deserialize(inner)?,
+                    at,
+                    origin,
+                })
             }
         }
         deserializer.deserialize_newtype_struct(LOCATED, Takes(PhantomData))
@@ -289,11 +320,17 @@ impl PluginSpec {
         let mut object = match settings {
             serde_json::Value::Object(object) => object,
             serde_json::Value::Null => serde_json::Map::new(),
-            _ => return Err(Diagnostic::error("the settings of a plugin must be a mapping").into()),
+            _ => {
+                return Err(Diagnostic::error("the settings of a plugin must be a mapping").into());
+            }
         };
         object.insert(TYPE.to_owned(), kind.into());
         let body = Captured::from_json(&serde_json::Value::Object(object))?;
-        Ok(Self { kind: kind.to_owned(), at: body.location(), body })
+        Ok(Self {
+            kind: kind.to_owned(),
+            at: body.location(),
+            body,
+        })
     }
 
     /// Decodes the settings, that is the entry without its `type`; see [`decode`].
@@ -306,7 +343,9 @@ impl PluginSpec {
     /// An error about this plugin, pointing at its entry.
     #[must_use]
     pub fn error(&self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(message).at(self.at.clone()).path(self.body.node().path())
+        Diagnostic::error(message)
+            .at(self.at.clone())
+            .path(self.body.node().path())
     }
 
     /// An error about the name of the plugin, pointing at the value of `type`: it is not registered, say.
@@ -314,14 +353,19 @@ impl PluginSpec {
     pub fn kind_error(&self, message: impl Into<String>) -> Diagnostic {
         let node = self.body.node();
         let node = node.get(TYPE).unwrap_or(node);
-        Diagnostic::error(message).at(node.location()).path(node.path())
+        Diagnostic::error(message)
+            .at(node.location())
+            .path(node.path())
     }
 }
 
 impl fmt::Debug for PluginSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Settings may hold secrets.
-        f.debug_struct("PluginSpec").field("kind", &self.kind).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("PluginSpec")
+            .field("kind", &self.kind)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -343,11 +387,17 @@ impl<'de> Deserialize<'de> for PluginSpec {
                 (_, Some(text)) => {
                     let found = super::fault::found_text(text);
                     let hint = format!("write {{ type: {text} }}");
-                    return Err(D::Error::custom(format!("expected {EXPECTED}, found {found}\nhint: {hint}")));
+                    return Err(D::Error::custom(format!(
+                        "expected {EXPECTED}, found {found}\nhint: {hint}"
+                    )));
                 }
                 (Kind::Null, _) => Unexpected::Unit,
                 (Kind::Seq, _) => Unexpected::Seq,
-                (kind, _) => Unexpected::Other(if kind == Kind::Bool { "a boolean" } else { "a number" }),
+                (kind, _) => Unexpected::Other(if kind == Kind::Bool {
+                    "a boolean"
+                } else {
+                    "a number"
+                }),
             };
             return Err(D::Error::invalid_type(found, &EXPECTED));
         }
@@ -358,7 +408,11 @@ impl<'de> Deserialize<'de> for PluginSpec {
             }
             Some(Some(kind)) => kind.to_owned(),
         };
-        Ok(Self { kind, at: body.location(), body })
+        Ok(Self {
+            kind,
+            at: body.location(),
+            body,
+        })
     }
 }
 

@@ -33,7 +33,11 @@ impl Location {
 
 impl Default for Location {
     fn default() -> Self {
-        Self { file: Arc::from(""), line: 0, column: 0 }
+        Self {
+            file: Arc::from(""),
+            line: 0,
+            column: 0,
+        }
     }
 }
 
@@ -99,7 +103,13 @@ impl Diagnostic {
     }
 
     const fn new(severity: Severity, message: String) -> Self {
-        Self { severity, message, at: None, path: String::new(), hint: None }
+        Self {
+            severity,
+            message,
+            at: None,
+            path: String::new(),
+            hint: None,
+        }
     }
 
     /// Says where in the files. An unknown location leaves the diagnostic without one.
@@ -215,7 +225,9 @@ impl Serialize for Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { list: vec![diagnostic] }
+        Self {
+            list: vec![diagnostic],
+        }
     }
 }
 
@@ -227,7 +239,9 @@ impl Extend<Diagnostic> for Diagnostics {
 
 impl FromIterator<Diagnostic> for Diagnostics {
     fn from_iter<I: IntoIterator<Item = Diagnostic>>(diagnostics: I) -> Self {
-        Self { list: diagnostics.into_iter().collect() }
+        Self {
+            list: diagnostics.into_iter().collect(),
+        }
     }
 }
 
@@ -262,7 +276,13 @@ pub fn did_you_mean<'c>(
     /// Longer words are not worth comparing: nobody mistypes them, and the comparison is quadratic.
     const LONGEST: usize = 64;
     let fold = |word: &str| -> Vec<char> {
-        let plain = |c: char| if c == '_' { '-' } else { c.to_ascii_lowercase() };
+        let plain = |c: char| {
+            if c == '_' {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        };
         word.chars().take(LONGEST + 1).map(plain).collect()
     };
     let wanted = fold(unknown);
@@ -324,9 +344,18 @@ mod tests {
     fn renders_sorted_with_paths_and_hints() {
         let mut list = Diagnostics::new();
         list.push(Diagnostic::warning("no place"));
-        list.push(Diagnostic::error("second").at(at("b.yaml", 1, 2)).path("routes[0]"));
+        list.push(
+            Diagnostic::error("second")
+                .at(at("b.yaml", 1, 2))
+                .path("routes[0]"),
+        );
         list.push(Diagnostic::error("third").at(at("b.yaml", 10, 1)));
-        list.push(Diagnostic::error("first").at(at("a.yaml", 7, 3)).path("x.y").hint("do it"));
+        list.push(
+            Diagnostic::error("first")
+                .at(at("a.yaml", 7, 3))
+                .path("x.y")
+                .hint("do it"),
+        );
         assert_eq!(
             list.to_string(),
             "a.yaml:7:3: error: first (at x.y)\n  hint: do it\n\
@@ -346,7 +375,12 @@ mod tests {
 
     #[test]
     fn serializes_for_machines() {
-        let list = Diagnostics::from(Diagnostic::error("bad").at(at("a", 1, 2)).path("p").hint("h"));
+        let list = Diagnostics::from(
+            Diagnostic::error("bad")
+                .at(at("a", 1, 2))
+                .path("p")
+                .hint("h"),
+        );
         assert_eq!(
             serde_json::to_value(&list).unwrap(),
             serde_json::json!([{
@@ -364,7 +398,14 @@ mod tests {
 
     #[test]
     fn finds_what_was_meant() {
-        let keys = ["hosts", "path", "methods", "headers", "client_ip", "per_try"];
+        let keys = [
+            "hosts",
+            "path",
+            "methods",
+            "headers",
+            "client_ip",
+            "per_try",
+        ];
         for (typed, meant) in [
             ("host", Some("hosts")),
             ("paht", Some("path")),

@@ -30,9 +30,19 @@ struct Inner {
 #[derive(Debug)]
 pub(super) enum Cause {
     /// Another kind of value was expected.
-    Expected { expected: String, found: String, shape: Shape },
-    UnknownKey { key: String, known: &'static [&'static str] },
-    UnknownValue { value: String, known: &'static [&'static str] },
+    Expected {
+        expected: String,
+        found: String,
+        shape: Shape,
+    },
+    UnknownKey {
+        key: String,
+        known: &'static [&'static str],
+    },
+    UnknownValue {
+        value: String,
+        known: &'static [&'static str],
+    },
     MissingKey(&'static str),
     Message(String),
     /// Follows from a mistake that was reported already.
@@ -51,7 +61,11 @@ pub(super) enum Shape {
 
 impl Fault {
     fn new(cause: Cause) -> Self {
-        Self(Box::new(Inner { cause, at: None, at_key: false }))
+        Self(Box::new(Inner {
+            cause,
+            at: None,
+            at_key: false,
+        }))
     }
 
     pub(super) fn consequence() -> Self {
@@ -90,7 +104,11 @@ impl Cause {
     /// The message and the hint, without a place.
     pub(super) fn describe(&self) -> Diagnostic {
         match self {
-            Self::Expected { expected, found, shape } => {
+            Self::Expected {
+                expected,
+                found,
+                shape,
+            } => {
                 let expected = plain_words(expected);
                 let diagnostic = Diagnostic::error(format!("expected {expected}, found {found}"));
                 match shape_hint(&expected, *shape, found) {
@@ -103,13 +121,16 @@ impl Cause {
                 match (did_you_mean(key, known.iter().copied()), known.len()) {
                     (Some(meant), _) => diagnostic.hint(format!("did you mean `{meant}`?")),
                     (None, 0) => diagnostic.hint("no key is known here"),
-                    (None, 1..=MOST_LISTED) => diagnostic.hint(format!("known keys: {}", known.join(", "))),
+                    (None, 1..=MOST_LISTED) => {
+                        diagnostic.hint(format!("known keys: {}", known.join(", ")))
+                    }
                     (None, _) => diagnostic,
                 }
             }
             Self::UnknownValue { value, known } => {
                 let found = found_text(value);
-                let diagnostic = Diagnostic::error(format!("expected {}, found {found}", one_of(known)));
+                let diagnostic =
+                    Diagnostic::error(format!("expected {}, found {found}", one_of(known)));
                 match did_you_mean(value, known.iter().copied()) {
                     Some(meant) => diagnostic.hint(format!("did you mean `{meant}`?")),
                     None => diagnostic,
@@ -140,7 +161,11 @@ impl Error for Fault {
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let (found, shape) = found(unexpected);
-        Self::new(Cause::Expected { expected: expected.to_string(), found, shape })
+        Self::new(Cause::Expected {
+            expected: expected.to_string(),
+            found,
+            shape,
+        })
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -149,15 +174,25 @@ impl Error for Fault {
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
         let found = format!("{length} of them");
-        Self::new(Cause::Expected { expected: expected.to_string(), found, shape: Shape::Other })
+        Self::new(Cause::Expected {
+            expected: expected.to_string(),
+            found,
+            shape: Shape::Other,
+        })
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(Cause::UnknownValue { value: variant.to_owned(), known: expected })
+        Self::new(Cause::UnknownValue {
+            value: variant.to_owned(),
+            known: expected,
+        })
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(Cause::UnknownKey { key: field.to_owned(), known: expected })
+        Self::new(Cause::UnknownKey {
+            key: field.to_owned(),
+            known: expected,
+        })
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -165,7 +200,9 @@ impl Error for Fault {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(Cause::Message(format!("the key `{field}` is given twice, once under another name")))
+        Self::new(Cause::Message(format!(
+            "the key `{field}` is given twice, once under another name"
+        )))
     }
 }
 
@@ -176,7 +213,11 @@ pub(super) fn one_of(known: &[&str]) -> String {
         [only] => format!("`{only}`"),
         _ => {
             let listed: Vec<_> = known.iter().take(MOST_LISTED).copied().collect();
-            let more = if known.len() > MOST_LISTED { ", ..." } else { "" };
+            let more = if known.len() > MOST_LISTED {
+                ", ..."
+            } else {
+                ""
+            };
             format!("one of {}{more}", listed.join(", "))
         }
     }
@@ -234,12 +275,20 @@ fn plain_words(expected: &str) -> String {
         "a nonzero u32" => "a whole number from 1 to 4294967295",
         "a nonzero u64" | "a nonzero usize" => "a whole number from 1",
         _ => {
-            let structure = ["struct ", "struct variant ", "internally tagged enum ", "adjacently tagged enum "];
+            let structure = [
+                "struct ",
+                "struct variant ",
+                "internally tagged enum ",
+                "adjacently tagged enum ",
+            ];
             if structure.iter().any(|prefix| expected.starts_with(prefix)) {
                 return "a mapping".to_owned();
             }
             if expected.starts_with("tuple ") || expected.starts_with("a tuple ") {
-                let arity = expected.rsplit(' ').next().and_then(|last| last.parse::<usize>().ok());
+                let arity = expected
+                    .rsplit(' ')
+                    .next()
+                    .and_then(|last| last.parse::<usize>().ok());
                 return arity.map_or_else(|| "a list".to_owned(), |n| format!("a list of {n}"));
             }
             expected
@@ -249,15 +298,19 @@ fn plain_words(expected: &str) -> String {
 }
 
 fn shape_hint(expected: &str, shape: Shape, found: &str) -> Option<String> {
-    let quoted = found.strip_prefix("the string \"").and_then(|rest| rest.strip_suffix('"'));
+    let quoted = found
+        .strip_prefix("the string \"")
+        .and_then(|rest| rest.strip_suffix('"'));
     let number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
     match shape {
-        Shape::Number | Shape::Bool if expected == "a string" || expected.starts_with("one of ") => {
+        Shape::Number | Shape::Bool
+            if expected == "a string" || expected.starts_with("one of ") =>
+        {
             Some("put the value in quotes".to_owned())
         }
-        Shape::Text if expected.starts_with("a whole number") || expected == "a number" => {
-            quoted.filter(|text| number(text)).map(|_| "remove the quotes".to_owned())
-        }
+        Shape::Text if expected.starts_with("a whole number") || expected == "a number" => quoted
+            .filter(|text| number(text))
+            .map(|_| "remove the quotes".to_owned()),
         Shape::Text if expected == "true or false" => match quoted?.to_ascii_lowercase().as_str() {
             "yes" | "on" | "y" => Some("write `true`".to_owned()),
             "no" | "off" | "n" => Some("write `false`".to_owned()),
@@ -267,7 +320,9 @@ fn shape_hint(expected: &str, shape: Shape, found: &str) -> Option<String> {
         Shape::Text | Shape::Number | Shape::Bool if expected == "a list" => {
             Some("put the value in brackets: [...]".to_owned())
         }
-        Shape::Nothing if expected == "a list" => Some("write [] for an empty list, or remove the key".to_owned()),
+        Shape::Nothing if expected == "a list" => {
+            Some("write [] for an empty list, or remove the key".to_owned())
+        }
         Shape::Nothing if expected == "a mapping" => {
             Some("write {} for an empty mapping, or remove the key".to_owned())
         }

@@ -97,7 +97,11 @@ impl fmt::Display for Breach {
             Self::Nodes => write!(f, "the file holds more than {MAX_NODES} values"),
             Self::Depth => write!(f, "values are nested more than {MAX_DEPTH} deep"),
             Self::Expansion => {
-                write!(f, "aliases stand for more than {} MiB of text", MAX_EXPANDED_BYTES >> 20)
+                write!(
+                    f,
+                    "aliases stand for more than {} MiB of text",
+                    MAX_EXPANDED_BYTES >> 20
+                )
             }
         }
     }
@@ -119,7 +123,11 @@ impl Builder {
         self.spent += 1;
         // MAX_NODES keeps the index far below u32::MAX.
         let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| Breach::Nodes)?);
-        self.nodes.push(Stored { payload, mark, parent: None });
+        self.nodes.push(Stored {
+            payload,
+            mark,
+            parent: None,
+        });
         Ok(id)
     }
 
@@ -133,7 +141,8 @@ impl Builder {
 
     /// Gives a list or mapping its content and becomes the parent of what is in it.
     pub(super) fn fill(&mut self, id: NodeId, payload: Payload) {
-        let adopt = |nodes: &mut Vec<Stored>, child: NodeId| nodes[child.0 as usize].parent = Some(id);
+        let adopt =
+            |nodes: &mut Vec<Stored>, child: NodeId| nodes[child.0 as usize].parent = Some(id);
         match &payload {
             Payload::Seq(items) => items.iter().for_each(|item| adopt(&mut self.nodes, *item)),
             Payload::Map(entries) => entries.iter().for_each(|e| adopt(&mut self.nodes, e.value)),
@@ -178,9 +187,21 @@ impl Builder {
     }
 
     /// Ends a document and starts the next one of the same file.
-    pub(super) fn finish(&mut self, file: &Arc<str>, format: Option<Format>, root: NodeId) -> Document {
+    pub(super) fn finish(
+        &mut self,
+        file: &Arc<str>,
+        format: Option<Format>,
+        root: NodeId,
+    ) -> Document {
         let nodes = std::mem::take(&mut self.nodes);
-        Document { shared: Arc::new(Tree { file: Arc::clone(file), format, nodes, root }) }
+        Document {
+            shared: Arc::new(Tree {
+                file: Arc::clone(file),
+                format,
+                nodes,
+                root,
+            }),
+        }
     }
 
     /// Drops what was collected for a document that turned out to be empty.
@@ -230,13 +251,15 @@ impl Document {
     pub fn load(path: &Path) -> Result<Vec<Self>, Diagnostics> {
         let name = path.display().to_string();
         let file: Arc<str> = Arc::from(name.as_str());
-        let fail = |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
+        let fail =
+            |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
         let Some(format) = Format::from_path(path) else {
             return Err(fail("unknown kind of file".to_owned())
                 .hint("name it .yaml, .yml, .toml or .json")
                 .into());
         };
-        let bytes = read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
+        let bytes =
+            read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
         if bytes.len() > MAX_FILE_BYTES {
             return Err(too_large(file).into());
         }
@@ -256,7 +279,9 @@ impl Document {
         let mut builder = Builder::default();
         match store_json(&mut builder, value, 1) {
             Ok(root) => Ok(builder.finish(&file, None, root)),
-            Err(breach) => Err(Diagnostic::error(breach.to_string()).at(Location::new(file, 0, 0)).into()),
+            Err(breach) => Err(Diagnostic::error(breach.to_string())
+                .at(Location::new(file, 0, 0))
+                .into()),
         }
     }
 
@@ -374,7 +399,10 @@ impl<'d> NodeRef<'d> {
     /// The value of a key, when this is a mapping that has it.
     #[must_use]
     pub fn get(self, key: &str) -> Option<Self> {
-        self.raw_entries().iter().find(|entry| *entry.key == *key).map(|entry| self.document.node(entry.value))
+        self.raw_entries()
+            .iter()
+            .find(|entry| *entry.key == *key)
+            .map(|entry| self.document.node(entry.value))
     }
 
     /// Whether this is a mapping with the key.
@@ -385,12 +413,16 @@ impl<'d> NodeRef<'d> {
 
     /// The elements of a list; nothing for anything else.
     pub fn items(self) -> impl ExactSizeIterator<Item = Self> + 'd {
-        self.raw_items().iter().map(move |id| self.document.node(*id))
+        self.raw_items()
+            .iter()
+            .map(move |id| self.document.node(*id))
     }
 
     /// Keys and values of a mapping, in the order of the file; nothing for anything else.
     pub fn entries(self) -> impl ExactSizeIterator<Item = (&'d str, Self)> + 'd {
-        self.raw_entries().iter().map(move |entry| (&*entry.key, self.document.node(entry.value)))
+        self.raw_entries()
+            .iter()
+            .map(move |entry| (&*entry.key, self.document.node(entry.value)))
     }
 
     /// Where it was written. An alias is where the alias stands, what it stands for where that was written.
@@ -402,7 +434,9 @@ impl<'d> NodeRef<'d> {
     /// Where the key of this value was written; the value's own place when it has no key.
     #[must_use]
     pub fn key_location(self) -> Location {
-        let entry = self.parent().and_then(|parent| parent.raw_entries().iter().find(|e| e.value == self.id));
+        let entry = self
+            .parent()
+            .and_then(|parent| parent.raw_entries().iter().find(|e| e.value == self.id));
         entry.map_or_else(|| self.location(), |entry| self.document.place(entry.mark))
     }
 
@@ -414,10 +448,16 @@ impl<'d> NodeRef<'d> {
         while let Some(parent) = node.parent() {
             let step = match parent.payload() {
                 Payload::Seq(items) => {
-                    format!("[{}]", items.iter().position(|id| *id == node.id).unwrap_or(0))
+                    format!(
+                        "[{}]",
+                        items.iter().position(|id| *id == node.id).unwrap_or(0)
+                    )
                 }
                 Payload::Map(entries) => {
-                    let key = entries.iter().find(|entry| entry.value == node.id).map(|entry| &*entry.key);
+                    let key = entries
+                        .iter()
+                        .find(|entry| entry.value == node.id)
+                        .map(|entry| &*entry.key);
                     key_step(key.unwrap_or_default())
                 }
                 _ => String::new(),
@@ -426,7 +466,8 @@ impl<'d> NodeRef<'d> {
             node = parent;
         }
         let path: String = steps.into_iter().rev().collect();
-        path.strip_prefix('.').map_or_else(|| path.clone(), str::to_owned)
+        path.strip_prefix('.')
+            .map_or_else(|| path.clone(), str::to_owned)
     }
 
     /// The sub-tree without its places. Numbers keep their kind.
@@ -440,9 +481,11 @@ impl<'d> NodeRef<'d> {
             Payload::Float(number) => Value::from(*number),
             Payload::String(text) => Value::from(&**text),
             Payload::Seq(_) => self.items().map(Self::to_json).collect(),
-            Payload::Map(_) => {
-                Value::Object(self.entries().map(|(key, value)| (key.to_owned(), value.to_json())).collect())
-            }
+            Payload::Map(_) => Value::Object(
+                self.entries()
+                    .map(|(key, value)| (key.to_owned(), value.to_json()))
+                    .collect(),
+            ),
         }
     }
 
@@ -475,13 +518,22 @@ impl<'d> NodeRef<'d> {
     }
 
     pub(super) fn parent(self) -> Option<Self> {
-        self.document.stored(self.id).parent.map(|id| self.document.node(id))
+        self.document
+            .stored(self.id)
+            .parent
+            .map(|id| self.document.node(id))
     }
 }
 
 impl fmt::Debug for NodeRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeRef({:?} at {} {})", self.kind(), self.location(), self.path())
+        write!(
+            f,
+            "NodeRef({:?} at {} {})",
+            self.kind(),
+            self.location(),
+            self.path()
+        )
     }
 }
 
@@ -495,9 +547,12 @@ impl PartialEq for NodeRef<'_> {
             (Payload::UInt(a), Payload::UInt(b)) => a == b,
             (Payload::Float(a), Payload::Float(b)) => a.total_cmp(b).is_eq(),
             (Payload::String(a), Payload::String(b)) => a == b,
-            (Payload::Seq(a), Payload::Seq(b)) => a.len() == b.len() && self.items().eq(other.items()),
+            (Payload::Seq(a), Payload::Seq(b)) => {
+                a.len() == b.len() && self.items().eq(other.items())
+            }
             (Payload::Map(a), Payload::Map(b)) => {
-                a.len() == b.len() && (self.entries().eq(other.entries()) || sorted(*self).eq(&sorted(*other)))
+                a.len() == b.len()
+                    && (self.entries().eq(other.entries()) || sorted(*self).eq(&sorted(*other)))
             }
             _ => false,
         }
@@ -513,14 +568,24 @@ fn sorted(node: NodeRef<'_>) -> Vec<(&str, NodeRef<'_>)> {
 }
 
 fn key_step(key: &str) -> String {
-    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    if plain { format!(".{key}") } else { format!("[{key:?}]") }
+    let plain = !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    if plain {
+        format!(".{key}")
+    } else {
+        format!("[{key:?}]")
+    }
 }
 
 fn too_large(file: Arc<str>) -> Diagnostic {
-    Diagnostic::error(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20))
-        .at(Location::new(file, 0, 0))
-        .hint("split it into several files")
+    Diagnostic::error(format!(
+        "the file is larger than {} MiB",
+        MAX_FILE_BYTES >> 20
+    ))
+    .at(Location::new(file, 0, 0))
+    .hint("split it into several files")
 }
 
 /// Reads at most one byte more than is allowed, whatever the file system says about the size.
@@ -528,7 +593,9 @@ fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let limit = MAX_FILE_BYTES as u64 + 1;
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(limit)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -551,14 +618,20 @@ fn store_json(builder: &mut Builder, value: &Value, depth: usize) -> Result<Node
     let id = builder.push(payload, Mark::default())?;
     match value {
         Value::Array(items) => {
-            let items = items.iter().map(|item| store_json(builder, item, depth + 1));
+            let items = items
+                .iter()
+                .map(|item| store_json(builder, item, depth + 1));
             let items = items.collect::<Result<_, _>>()?;
             builder.fill(id, Payload::Seq(items));
         }
         Value::Object(entries) => {
             let entries = entries.iter().map(|(key, value)| {
                 let value = store_json(builder, value, depth + 1)?;
-                Ok(Entry { key: key.as_str().into(), mark: Mark::default(), value })
+                Ok(Entry {
+                    key: key.as_str().into(),
+                    mark: Mark::default(),
+                    value,
+                })
             });
             let entries = entries.collect::<Result<_, _>>()?;
             builder.fill(id, Payload::Map(entries));

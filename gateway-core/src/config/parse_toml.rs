@@ -22,20 +22,26 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Document>, Diagno
     if !errors.is_empty() {
         let report = |error: &::toml::de::Error| {
             let mark = lines.mark(error.span().map_or(0, |span| span.start));
-            Diagnostic::error(format!("invalid TOML: {}", error.message()))
-                .at(Location::new(Arc::clone(file), mark.line, mark.column))
+            Diagnostic::error(format!("invalid TOML: {}", error.message())).at(Location::new(
+                Arc::clone(file),
+                mark.line,
+                mark.column,
+            ))
         };
         return Err(errors.iter().take(MOST_ERRORS).map(report).collect());
     }
     if table.get_ref().is_empty() {
         return Ok(Vec::new());
     }
-    let mut reader = Reader { builder: Builder::default(), lines };
+    let mut reader = Reader {
+        builder: Builder::default(),
+        lines,
+    };
     match reader.table(table.get_ref(), Mark { line: 1, column: 1 }, 1) {
         Ok(root) => Ok(vec![reader.builder.finish(file, Some(Format::Toml), root)]),
-        Err(breach) => {
-            Err(Diagnostic::error(breach.to_string()).at(Location::new(Arc::clone(file), 0, 0)).into())
-        }
+        Err(breach) => Err(Diagnostic::error(breach.to_string())
+            .at(Location::new(Arc::clone(file), 0, 0))
+            .into()),
     }
 }
 
@@ -51,7 +57,10 @@ impl Reader<'_> {
             DeValue::String(text) => Payload::String((&**text).into()),
             DeValue::Integer(number) => {
                 let (digits, radix) = (number.as_str(), number.radix());
-                match (i64::from_str_radix(digits, radix), u64::from_str_radix(digits, radix)) {
+                match (
+                    i64::from_str_radix(digits, radix),
+                    u64::from_str_radix(digits, radix),
+                ) {
                     (Ok(number), _) => Payload::Int(number),
                     (_, Ok(number)) => Payload::UInt(number),
                     _ => Payload::String(digits.into()),
@@ -90,7 +99,11 @@ impl Reader<'_> {
         for (key, value) in pairs {
             let mark = self.lines.mark(key.span().start);
             let value = self.value(value, depth + 1)?;
-            entries.push(Entry { key: (&**key.get_ref()).into(), mark, value });
+            entries.push(Entry {
+                key: (&**key.get_ref()).into(),
+                mark,
+                value,
+            });
         }
         self.builder.fill(id, Payload::Map(entries));
         Ok(id)
@@ -107,21 +120,40 @@ struct Lines<'t> {
 
 impl<'t> Lines<'t> {
     fn of(text: &'t str) -> Self {
-        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(ends).collect(), last: Cell::new((0, 1)) }
+        let ends = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(ends).collect(),
+            last: Cell::new((0, 1)),
+        }
     }
 
     fn mark(&self, offset: usize) -> Mark {
         let line = self.starts.partition_point(|start| *start <= offset);
-        let start = line.checked_sub(1).and_then(|before| self.starts.get(before)).copied().unwrap_or(0);
+        let start = line
+            .checked_sub(1)
+            .and_then(|before| self.starts.get(before))
+            .copied()
+            .unwrap_or(0);
         let (from, counted) = match self.last.get() {
             (last, column) if (start..=offset).contains(&last) => (last, column),
             _ => (start, 1),
         };
-        let column = self.text.get(from..offset).map_or(0, |text| text.chars().count()) + counted;
+        let column = self
+            .text
+            .get(from..offset)
+            .map_or(0, |text| text.chars().count())
+            + counted;
         self.last.set((offset, column));
         let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Mark { line: small(line), column: small(column) }
+        Mark {
+            line: small(line),
+            column: small(column),
+        }
     }
 }
 
@@ -157,14 +189,28 @@ mod tests {
         assert_eq!(name.location().to_string(), "a.toml:5:10");
         assert_eq!(name.key_location().to_string(), "a.toml:5:3");
         assert_eq!(name.path(), "routes[1].name");
-        assert_eq!(second.get("path").unwrap().get("x").unwrap().location().to_string(), "a.toml:6:12");
+        assert_eq!(
+            second
+                .get("path")
+                .unwrap()
+                .get("x")
+                .unwrap()
+                .location()
+                .to_string(),
+            "a.toml:6:12"
+        );
     }
 
     #[test]
     fn reports_several_mistakes_at_once() {
         let error = parse(&Arc::from("a.toml"), "a = 1\na = 2\nb = [1,\nc = 'x\n").unwrap_err();
         assert!(error.len() > 1, "{error}");
-        assert!(error.to_string().starts_with("a.toml:2:1: error: invalid TOML: duplicate key"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("a.toml:2:1: error: invalid TOML: duplicate key"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -174,7 +220,12 @@ mod tests {
             format!("a = {}1{}", "[".repeat(1000), "]".repeat(1000)),
             format!("[{}]", vec!["a"; 100_000].join(".")),
             format!("{} = 1", vec!["a"; 100_000].join(".")),
-            format!("[{0}]\n{0} = {1}1{2}", vec!["a"; 79].join("."), "[".repeat(70), "]".repeat(70)),
+            format!(
+                "[{0}]\n{0} = {1}1{2}",
+                vec!["a"; 79].join("."),
+                "[".repeat(70),
+                "]".repeat(70)
+            ),
         ] {
             assert!(parse(&Arc::from("a.toml"), &text).unwrap_err().has_errors());
         }
@@ -182,6 +233,10 @@ mod tests {
 
     #[test]
     fn an_empty_file_holds_no_document() {
-        assert!(parse(&Arc::from("a.toml"), "# nothing\n").unwrap().is_empty());
+        assert!(
+            parse(&Arc::from("a.toml"), "# nothing\n")
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -12,7 +12,11 @@ use super::{
     node::{Breach, Builder, Document, Entry, Format, MAX_DEPTH, Mark, NodeId, Payload},
 };
 
-pub(super) fn parse(file: &Arc<str>, text: &str, format: Format) -> Result<Vec<Document>, Diagnostics> {
+pub(super) fn parse(
+    file: &Arc<str>,
+    text: &str,
+    format: Format,
+) -> Result<Vec<Document>, Diagnostics> {
     let mut reader = Reader::new(file, format);
     let options = serde_saphyr::granit_parser::options! {
         emit_unresolved_aliases: true,
@@ -30,14 +34,25 @@ pub(super) fn parse(file: &Arc<str>, text: &str, format: Format) -> Result<Vec<D
                 }
             }
             Err(error) => {
-                let name = if format == Format::Json { "JSON" } else { "YAML" };
+                let name = if format == Format::Json {
+                    "JSON"
+                } else {
+                    "YAML"
+                };
                 let mark = mark_of(*error.marker());
-                reader.report(Diagnostic::error(format!("invalid {name}: {}", error.info())), mark);
+                reader.report(
+                    Diagnostic::error(format!("invalid {name}: {}", error.info())),
+                    mark,
+                );
                 break;
             }
         }
     }
-    if reader.diagnostics.has_errors() { Err(reader.diagnostics) } else { Ok(reader.documents) }
+    if reader.diagnostics.has_errors() {
+        Err(reader.diagnostics)
+    } else {
+        Ok(reader.documents)
+    }
 }
 
 struct Reader<'f> {
@@ -63,7 +78,11 @@ struct Open {
 
 enum Content {
     Seq(Vec<NodeId>),
-    Map { entries: Vec<Entry>, merges: Vec<NodeId>, key: Option<Key> },
+    Map {
+        entries: Vec<Entry>,
+        merges: Vec<NodeId>,
+        key: Option<Key>,
+    },
 }
 
 enum Key {
@@ -98,16 +117,29 @@ impl<'f> Reader<'f> {
                 self.scalar(&text, style, anchor, tag.as_deref(), mark)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.open(anchor, tag.as_deref(), "seq", Content::Seq(Vec::new()), mark)?;
+                self.open(
+                    anchor,
+                    tag.as_deref(),
+                    "seq",
+                    Content::Seq(Vec::new()),
+                    mark,
+                )?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                let content = Content::Map { entries: Vec::new(), merges: Vec::new(), key: None };
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    merges: Vec::new(),
+                    key: None,
+                };
                 self.open(anchor, tag.as_deref(), "map", content, mark)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, mark)?,
             Event::UnresolvedAlias(name) => {
-                self.report(Diagnostic::error(format!("no anchor `&{name}` before this alias")), mark);
+                self.report(
+                    Diagnostic::error(format!("no anchor `&{name}` before this alias")),
+                    mark,
+                );
                 if self.expects_key() {
                     self.set_key(Key::Unusable);
                 } else {
@@ -122,7 +154,10 @@ impl<'f> Reader<'f> {
 
     fn end_document(&mut self) {
         // A comment between two separators is a document of one implicit null.
-        let root = self.root.take().filter(|root| !matches!(self.builder.payload(*root), Payload::Null));
+        let root = self
+            .root
+            .take()
+            .filter(|root| !matches!(self.builder.payload(*root), Payload::Null));
         match root {
             Some(root) => {
                 let document = self.builder.finish(self.file, Some(self.format), root);
@@ -173,14 +208,20 @@ impl<'f> Reader<'f> {
             return if plain { core_schema(text) } else { string() };
         };
         let known = matches!(tag.parts(), ("", "!") | ("!", "")) || tag.original() == "!";
-        let wanted = if known { Some("str") } else { tag.core_suffix() };
+        let wanted = if known {
+            Some("str")
+        } else {
+            tag.core_suffix()
+        };
         let value = core_schema(text);
         match (wanted, value) {
             (Some("str"), _) => string(),
             (Some("null"), value @ Payload::Null)
             | (Some("bool"), value @ Payload::Bool(_))
             | (Some("int"), value @ (Payload::Int(_) | Payload::UInt(_)))
-            | (Some("float"), value @ (Payload::Int(_) | Payload::UInt(_) | Payload::Float(_))) => value,
+            | (Some("float"), value @ (Payload::Int(_) | Payload::UInt(_) | Payload::Float(_))) => {
+                value
+            }
             (wanted, _) => {
                 let message = match wanted {
                     Some(_) => format!("{text:?} does not fit its tag `{}`", tag.original()),
@@ -204,7 +245,10 @@ impl<'f> Reader<'f> {
             return Err(Breach::Depth);
         }
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema_tag(fitting)) {
-            self.report(Diagnostic::error(format!("the tag `{}` does not fit here", tag.original())), mark);
+            self.report(
+                Diagnostic::error(format!("the tag `{}` does not fit here", tag.original())),
+                mark,
+            );
         }
         let misplaced = self.expects_key();
         if misplaced {
@@ -214,7 +258,12 @@ impl<'f> Reader<'f> {
         if anchor != 0 {
             self.anchors.insert(anchor, None);
         }
-        self.stack.push(Open { id, anchor, misplaced, content });
+        self.stack.push(Open {
+            id,
+            anchor,
+            misplaced,
+            content,
+        });
         Ok(())
     }
 
@@ -222,7 +271,9 @@ impl<'f> Reader<'f> {
         let Some(open) = self.stack.pop() else { return };
         let payload = match open.content {
             Content::Seq(items) => Payload::Seq(items),
-            Content::Map { entries, merges, .. } => {
+            Content::Map {
+                entries, merges, ..
+            } => {
                 let mut entries = self.without_duplicates(entries);
                 self.merge(&mut entries, merges);
                 Payload::Map(entries)
@@ -249,7 +300,10 @@ impl<'f> Reader<'f> {
             let key = match text {
                 Some(text) => Key::Plain(text, mark),
                 None => {
-                    self.report(Diagnostic::error("only an alias of a string can be a key"), mark);
+                    self.report(
+                        Diagnostic::error("only an alias of a string can be a key"),
+                        mark,
+                    );
                     Key::Unusable
                 }
             };
@@ -259,7 +313,10 @@ impl<'f> Reader<'f> {
         let id = match target {
             Some(id) => self.builder.copy(id, mark, self.stack.len() + 1)?,
             None => {
-                self.report(Diagnostic::error("this alias stands inside of what it refers to"), mark);
+                self.report(
+                    Diagnostic::error("this alias stands inside of what it refers to"),
+                    mark,
+                );
                 self.builder.push(Payload::Null, mark)?
             }
         };
@@ -268,11 +325,17 @@ impl<'f> Reader<'f> {
     }
 
     fn expects_key(&self) -> bool {
-        self.stack.last().is_some_and(|open| matches!(open.content, Content::Map { key: None, .. }))
+        self.stack
+            .last()
+            .is_some_and(|open| matches!(open.content, Content::Map { key: None, .. }))
     }
 
     fn set_key(&mut self, new: Key) {
-        if let Some(Open { content: Content::Map { key, .. }, .. }) = self.stack.last_mut() {
+        if let Some(Open {
+            content: Content::Map { key, .. },
+            ..
+        }) = self.stack.last_mut()
+        {
             *key = Some(new);
         }
     }
@@ -282,8 +345,16 @@ impl<'f> Reader<'f> {
         match self.stack.last_mut().map(|open| &mut open.content) {
             None => self.root = Some(id),
             Some(Content::Seq(items)) => items.push(id),
-            Some(Content::Map { entries, merges, key }) => match key.take() {
-                Some(Key::Plain(key, mark)) => entries.push(Entry { key, mark, value: id }),
+            Some(Content::Map {
+                entries,
+                merges,
+                key,
+            }) => match key.take() {
+                Some(Key::Plain(key, mark)) => entries.push(Entry {
+                    key,
+                    mark,
+                    value: id,
+                }),
                 Some(Key::Merge) => merges.push(id),
                 Some(Key::Unusable) | None => {}
             },
@@ -344,7 +415,10 @@ impl<'f> Reader<'f> {
 
 fn mark_of(marker: Marker) -> Mark {
     let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Mark { line: small(marker.line()), column: small(marker.col()).saturating_add(1) }
+    Mark {
+        line: small(marker.line()),
+        column: small(marker.col()).saturating_add(1),
+    }
 }
 
 /// The value of a plain scalar. Spellings that YAML tools disagree about, and numbers that are not finite,
@@ -391,11 +465,16 @@ fn number(text: &str) -> Option<Payload> {
     }
     let mantissa = unsigned.split(['e', 'E']).next().unwrap_or_default();
     let has_digit = mantissa.bytes().any(|b| b.is_ascii_digit());
-    let shape = bytes.iter().all(|b| decimal(b) || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
+    let shape = bytes
+        .iter()
+        .all(|b| decimal(b) || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
     if ambiguous || !has_digit || !shape {
         return None;
     }
-    text.parse().ok().filter(|number: &f64| number.is_finite()).map(Payload::Float)
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
+        .map(Payload::Float)
 }
 
 #[cfg(test)]

@@ -75,8 +75,14 @@ mod tests {
     fn tells_text_from_paths() {
         let text = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
         let inline: Pem = text.parse().unwrap();
-        assert_eq!((inline.to_string().as_str(), format!("{inline:?}").as_str()), (text, "Inline(..)"));
-        assert_eq!("tls/a.key".parse::<Pem>().unwrap(), Pem::File("tls/a.key".into()));
+        assert_eq!(
+            (inline.to_string().as_str(), format!("{inline:?}").as_str()),
+            (text, "Inline(..)")
+        );
+        assert_eq!(
+            "tls/a.key".parse::<Pem>().unwrap(),
+            Pem::File("tls/a.key".into())
+        );
         assert!("".parse::<Pem>().is_err());
     }
 }

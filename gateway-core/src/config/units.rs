@@ -73,17 +73,27 @@ impl FromStr for TimeSpan {
                 return Err(fail(format!("write the unit: {number}s")));
             }
             let Some(index) = TIME_UNITS.iter().position(|(name, _)| *name == unit) else {
-                return Err(fail(format!("`{unit}` is no unit; there are ns, us, ms, s, m, h and d")));
+                return Err(fail(format!(
+                    "`{unit}` is no unit; there are ns, us, ms, s, m, h and d"
+                )));
             };
             if smallest.is_some_and(|before| index <= before) {
-                return Err(fail("write larger units before smaller ones, each at most once".to_owned()));
+                return Err(fail(
+                    "write larger units before smaller ones, each at most once".to_owned(),
+                ));
             }
             smallest = Some(index);
-            let part = scaled(number, TIME_UNITS[index].1).ok_or_else(|| ValueError::new(DURATION))?;
-            total = total.checked_add(part).ok_or_else(|| ValueError::new(DURATION))?;
+            let part =
+                scaled(number, TIME_UNITS[index].1).ok_or_else(|| ValueError::new(DURATION))?;
+            total = total
+                .checked_add(part)
+                .ok_or_else(|| ValueError::new(DURATION))?;
         }
-        let seconds = u64::try_from(total / 1_000_000_000).ok().filter(|s| *s <= u64::from(u32::MAX));
-        let seconds = seconds.ok_or_else(|| fail("that is more than a hundred years".to_owned()))?;
+        let seconds = u64::try_from(total / 1_000_000_000)
+            .ok()
+            .filter(|s| *s <= u64::from(u32::MAX));
+        let seconds =
+            seconds.ok_or_else(|| fail("that is more than a hundred years".to_owned()))?;
         // The remainder is below 10^9.
         Ok(Self(Duration::new(seconds, (total % 1_000_000_000) as u32)))
     }
@@ -169,12 +179,16 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let (number, unit) = split_while(text, |c| c.is_ascii_digit() || c == '.');
         let unit = unit.trim_start();
-        let known = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        let known = SIZE_UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit));
         let factor = match known {
             Some((_, factor)) => *factor,
             None if unit.is_empty() => 1,
             None => {
-                let hint = format!("`{unit}` is no unit; there are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB");
+                let hint = format!(
+                    "`{unit}` is no unit; there are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB"
+                );
                 return Err(ValueError::new(SIZE).hint(hint));
             }
         };
@@ -185,7 +199,9 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = SIZE_UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        let exact = SIZE_UNITS
+            .iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         match exact {
             Some((unit, factor)) if *factor > 1 => write!(f, "{}{unit}", self.0 / factor),
             _ => write!(f, "{}", self.0),
@@ -211,7 +227,10 @@ fn scaled(number: &str, factor: u128) -> Option<u128> {
     /// More decimals than any unit here has.
     const DECIMALS: usize = 15;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || decimals.len() > DECIMALS || (decimals.is_empty() && number.contains('.')) {
+    if whole.is_empty()
+        || decimals.len() > DECIMALS
+        || (decimals.is_empty() && number.contains('.'))
+    {
         return None;
     }
     let whole = u128::from(whole.parse::<u64>().ok()?).checked_mul(factor)?;
@@ -220,7 +239,11 @@ fn scaled(number: &str, factor: u128) -> Option<u128> {
     }
     let scale = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?;
     let part = u128::from(decimals.parse::<u64>().ok()?).checked_mul(factor)?;
-    if part.is_multiple_of(scale) { whole.checked_add(part / scale) } else { None }
+    if part.is_multiple_of(scale) {
+        whole.checked_add(part / scale)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -241,19 +264,38 @@ mod tests {
             ("2d", 172_800_000_000_000),
             ("7us5ns", 7_005),
         ] {
-            assert_eq!(text.parse::<TimeSpan>().unwrap().get().as_nanos(), nanos, "{text}");
+            assert_eq!(
+                text.parse::<TimeSpan>().unwrap().get().as_nanos(),
+                nanos,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn refuses_other_durations() {
         for text in [
-            "", "5", "s", "-5s", "5 s", "1s1m", "1s1s", "5sec", "0.1ns", "1.s", ".5s", "1..2s", "9999999999d",
+            "",
+            "5",
+            "s",
+            "-5s",
+            "5 s",
+            "1s1m",
+            "1s1s",
+            "5sec",
+            "0.1ns",
+            "1.s",
+            ".5s",
+            "1..2s",
+            "9999999999d",
             "99999999999999999999999s",
         ] {
             assert!(text.parse::<TimeSpan>().is_err(), "{text}");
         }
-        assert_eq!("5".parse::<TimeSpan>().unwrap_err().to_string(), format!("expected {DURATION}\nhint: write the unit: 5s"));
+        assert_eq!(
+            "5".parse::<TimeSpan>().unwrap_err().to_string(),
+            format!("expected {DURATION}\nhint: write the unit: 5s")
+        );
     }
 
     #[test]
@@ -268,7 +310,11 @@ mod tests {
             ("12 B", 12, "12"),
         ] {
             let size: ByteSize = text.parse().unwrap();
-            assert_eq!((size.get(), size.to_string().as_str()), (bytes, back), "{text}");
+            assert_eq!(
+                (size.get(), size.to_string().as_str()),
+                (bytes, back),
+                "{text}"
+            );
         }
         for text in ["", "KiB", "1PB", "-1", "0.5", "99999999TiB", "1 2"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");

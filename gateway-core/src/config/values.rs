@@ -23,7 +23,10 @@ impl ValueError {
     /// `expected` completes the sentence "expected ...".
     #[must_use]
     pub const fn new(expected: &'static str) -> Self {
-        Self { expected, hint: None }
+        Self {
+            expected,
+            hint: None,
+        }
     }
 
     /// Says what to write instead.
@@ -35,7 +38,11 @@ impl ValueError {
 
     /// The whole sentence, for a value that reads `found`.
     pub(super) fn found(&self, found: &str) -> String {
-        let hint = self.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = self
+            .hint
+            .as_deref()
+            .map(|hint| format!("\nhint: {hint}"))
+            .unwrap_or_default();
         format!("expected {}, found {found}{hint}", self.expected)
     }
 }
@@ -117,8 +124,10 @@ macro_rules! scalar {
 pub(super) use scalar;
 
 const CIDR: &str = "an address range such as 10.0.0.0/8";
-const BIND: &str = "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
-const ENDPOINT: &str = "an endpoint such as 10.0.0.1:8080, [::1]:8080, orders:8080 or unix:/run/app.sock";
+const BIND: &str =
+    "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
+const ENDPOINT: &str =
+    "an endpoint such as 10.0.0.1:8080, [::1]:8080, orders:8080 or unix:/run/app.sock";
 const STATUS: &str = "a status such as 200 or a range such as 200-299";
 const CONDITION: &str = "a retry condition such as connect-failure or \"503\"";
 const HOST: &str = "preserve, endpoint or a host name";
@@ -152,8 +161,13 @@ impl FromStr for Cidr {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        network.map(|network| Self(network.trunc())).ok_or_else(|| ValueError::new(CIDR))
+        let network = text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        network
+            .map(|network| Self(network.trunc()))
+            .ok_or_else(|| ValueError::new(CIDR))
     }
 }
 
@@ -302,7 +316,12 @@ impl FromStr for StatusRange {
             class.and_then(|class| Self::new(class * 100, class * 100 + 99))
         } else {
             let (first, last) = text.split_once('-').unwrap_or((text, text));
-            first.trim().parse().ok().zip(last.trim().parse().ok()).and_then(|(a, b)| Self::new(a, b))
+            first
+                .trim()
+                .parse()
+                .ok()
+                .zip(last.trim().parse().ok())
+                .and_then(|(a, b)| Self::new(a, b))
         };
         range.ok_or_else(|| ValueError::new(STATUS))
     }
@@ -345,7 +364,11 @@ impl FromStr for RetryCondition {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        if text.is_empty() { Err(ValueError::new(CONDITION)) } else { Ok(Self(text.to_owned())) }
+        if text.is_empty() {
+            Err(ValueError::new(CONDITION))
+        } else {
+            Ok(Self(text.to_owned()))
+        }
     }
 }
 
@@ -382,7 +405,10 @@ impl FromStr for HostRewrite {
         match text {
             "preserve" => Ok(Self::Preserve),
             "endpoint" => Ok(Self::Endpoint),
-            _ if text.parse::<http::uri::Authority>().is_ok_and(|name| !name.as_str().contains('@')) => {
+            _ if text
+                .parse::<http::uri::Authority>()
+                .is_ok_and(|name| !name.as_str().contains('@')) =>
+            {
                 Ok(Self::Fixed(text.to_owned()))
             }
             _ => Err(ValueError::new(HOST)),
@@ -418,8 +444,14 @@ fn socket(text: &str, expected: &'static str) -> Result<SocketAddr, ValueError> 
     let fail = ValueError::new(expected);
     text.parse().map_err(|_| match text.rsplit_once(':') {
         _ if text.parse::<IpAddr>().is_ok() => fail.hint("write the port too"),
-        Some((host, port)) if !host.contains(':') && !host.is_empty() && port.parse::<u16>().is_ok() => {
-            if expected == BIND { fail.hint("a listener needs an address, not a name") } else { fail }
+        Some((host, port))
+            if !host.contains(':') && !host.is_empty() && port.parse::<u16>().is_ok() =>
+        {
+            if expected == BIND {
+                fail.hint("a listener needs an address, not a name")
+            } else {
+                fail
+            }
         }
         _ => fail,
     })
@@ -429,9 +461,14 @@ fn socket(text: &str, expected: &'static str) -> Result<SocketAddr, ValueError> 
 /// only would be a broken IPv4 address.
 fn is_host_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
-    let last_is_number = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let last_is_number = text
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
     let label = |label: &str| {
-        let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
     };
     text.len() <= 253 && !last_is_number && text.split('.').all(label)
@@ -449,7 +486,13 @@ mod tests {
         for text in ["0.0.0.0:8443", "[::]:80", "unix:/run/a.sock"] {
             assert_eq!(text.parse::<BindAddress>().unwrap().to_string(), text);
         }
-        for text in ["10.0.0.1:8080", "[::1]:8080", "localhost:80", "a.b-c.svc:8080", "unix:/run/a.sock"] {
+        for text in [
+            "10.0.0.1:8080",
+            "[::1]:8080",
+            "localhost:80",
+            "a.b-c.svc:8080",
+            "unix:/run/a.sock",
+        ] {
             assert_eq!(text.parse::<EndpointAddress>().unwrap().to_string(), text);
         }
         for text in ["200", "200-299"] {
@@ -460,7 +503,10 @@ mod tests {
         }
         assert_eq!("5xx".parse::<StatusRange>().unwrap().bounds(), (500, 599));
         assert_eq!(":80".parse::<BindAddress>().unwrap().to_string(), "[::]:80");
-        assert_eq!("10.1.2.3/8".parse::<Cidr>().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(
+            "10.1.2.3/8".parse::<Cidr>().unwrap().to_string(),
+            "10.0.0.0/8"
+        );
     }
 
     #[test]
@@ -468,11 +514,27 @@ mod tests {
         for text in ["", "10.0.0.0/33", "host"] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
-        for text in ["", "a b:80", "1.2.3.4", ":x", "unix:a", "1.2.3.4:99999", "10.0.0:80", "a..b:80", "-a:80"] {
+        for text in [
+            "",
+            "a b:80",
+            "1.2.3.4",
+            ":x",
+            "unix:a",
+            "1.2.3.4:99999",
+            "10.0.0:80",
+            "a..b:80",
+            "-a:80",
+        ] {
             assert!(text.parse::<BindAddress>().is_err(), "{text}");
             assert!(text.parse::<EndpointAddress>().is_err(), "{text}");
         }
-        for text in ["10.0.0.1:0", "localhost:0", "localhost", "localhost:x", ":80"] {
+        for text in [
+            "10.0.0.1:0",
+            "localhost:0",
+            "localhost",
+            "localhost:x",
+            ":80",
+        ] {
             assert!(text.parse::<EndpointAddress>().is_err(), "{text}");
         }
         assert!("localhost:80".parse::<BindAddress>().is_err());

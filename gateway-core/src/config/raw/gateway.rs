@@ -66,7 +66,10 @@ pub struct RawAdmin {
 impl Default for RawAdmin {
     fn default() -> Self {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 9900));
-        Self { enabled: true, bind: BindAddress::Tcp(address).into() }
+        Self {
+            enabled: true,
+            bind: BindAddress::Tcp(address).into(),
+        }
     }
 }
 
@@ -104,7 +107,11 @@ pub struct RawLimits {
 impl Default for RawLimits {
     fn default() -> Self {
         let drain = std::time::Duration::from_secs(30).into();
-        Self { max_connections: None, max_requests_in_flight: None, drain }
+        Self {
+            max_connections: None,
+            max_requests_in_flight: None,
+            drain,
+        }
     }
 }
 

@@ -178,7 +178,20 @@ pub enum ClientAuthMode {
 }
 
 /// Versions of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+)]
 #[non_exhaustive]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
@@ -213,7 +226,9 @@ pub struct RawListenerLimits {
 impl Default for RawListenerLimits {
     fn default() -> Self {
         let (head, http2) = (HeadLimits::default(), Http2Settings::default());
-        let headers = u32::try_from(head.max_headers).ok().and_then(NonZeroU32::new);
+        let headers = u32::try_from(head.max_headers)
+            .ok()
+            .and_then(NonZeroU32::new);
         Self {
             max_connections: None,
             max_requests_in_flight: None,
@@ -242,7 +257,17 @@ pub struct RawListenerTimeouts {
 
 impl Default for RawListenerTimeouts {
     fn default() -> Self {
-        let ConnTimeouts { detect, head, idle, body_idle } = ConnTimeouts::default();
-        Self { detect: detect.into(), head: head.into(), idle: idle.into(), body_idle: body_idle.into() }
+        let ConnTimeouts {
+            detect,
+            head,
+            idle,
+            body_idle,
+        } = ConnTimeouts::default();
+        Self {
+            detect: detect.into(),
+            head: head.into(),
+            idle: idle.into(),
+            body_idle: body_idle.into(),
+        }
     }
 }

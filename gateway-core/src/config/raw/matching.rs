@@ -102,7 +102,10 @@ impl JsonSchema for PathMatch {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        text_or_one_of::<PathForms>("How a path is compared. A plain string is a `prefix`.", generator)
+        text_or_one_of::<PathForms>(
+            "How a path is compared. A plain string is a `prefix`.",
+            generator,
+        )
     }
 }
 
@@ -164,7 +167,10 @@ impl JsonSchema for ValueMatch {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        text_or_one_of::<ValueForms>("How a value is compared. A plain string is `exact`.", generator)
+        text_or_one_of::<ValueForms>(
+            "How a value is compared. A plain string is `exact`.",
+            generator,
+        )
     }
 }
 
@@ -204,10 +210,18 @@ where
         }
     }
 
-    deserializer.deserialize_any(Either { expected, from_text, from_map, marker: PhantomData })
+    deserializer.deserialize_any(Either {
+        expected,
+        from_text,
+        from_map,
+        marker: PhantomData,
+    })
 }
 
-pub(super) fn exactly_one<T>(given: impl IntoIterator<Item = Option<T>>, names: &str) -> Result<T, String> {
+pub(super) fn exactly_one<T>(
+    given: impl IntoIterator<Item = Option<T>>,
+    names: &str,
+) -> Result<T, String> {
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(only), None) => Ok(only),

@@ -19,14 +19,14 @@ mod tests;
 
 pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
 pub use listener::{
-    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener, RawListenerLimits,
-    RawListenerTimeouts, RawServerTls, TlsVersion,
+    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
+    RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
 pub use upstream::{
-    HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream, RawUpstreamLimits,
-    RawUpstreamTimeouts,
+    HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
+    RawUpstreamLimits, RawUpstreamTimeouts,
 };
 
 /// For keys that are on unless switched off.
@@ -34,7 +34,10 @@ const fn yes() -> bool {
     true
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
 const fn is_yes(value: &bool) -> bool {
     *value
 }

@@ -118,7 +118,9 @@ pub struct RawRetry {
 impl Default for RawRetry {
     fn default() -> Self {
         let safe = ["connect-failure", "refused-stream"];
-        let on = safe.iter().filter_map(|name| name.parse::<RetryCondition>().ok());
+        let on = safe
+            .iter()
+            .filter_map(|name| name.parse::<RetryCondition>().ok());
         Self {
             attempts: 1,
             on: on.map(Located::from).collect(),
@@ -144,7 +146,10 @@ pub struct RawRetryBudget {
 
 impl Default for RawRetryBudget {
     fn default() -> Self {
-        Self { percent: 20.into(), min_per_second: 3 }
+        Self {
+            percent: 20.into(),
+            min_per_second: 3,
+        }
     }
 }
 
@@ -162,7 +167,10 @@ pub struct RawBackoff {
 
 impl Default for RawBackoff {
     fn default() -> Self {
-        Self { base: Duration::from_millis(25).into(), max: Duration::from_millis(250).into() }
+        Self {
+            base: Duration::from_millis(25).into(),
+            max: Duration::from_millis(250).into(),
+        }
     }
 }
 
@@ -187,7 +195,11 @@ impl RawBackend {
     /// All requests to one upstream.
     #[must_use]
     pub fn new(upstream: impl Into<Located<String>>) -> Self {
-        Self { upstream: upstream.into(), weight: 1, filters: Vec::new() }
+        Self {
+            upstream: upstream.into(),
+            weight: 1,
+            filters: Vec::new(),
+        }
     }
 }
 
@@ -195,7 +207,10 @@ pub(super) const fn one() -> u32 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
 pub(super) const fn is_one(weight: &u32) -> bool {
     *weight == 1
 }

@@ -74,7 +74,10 @@ impl RawUpstream {
     /// A group without endpoints yet.
     #[must_use]
     pub fn new(name: impl Into<Located<String>>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
     }
 }
 
@@ -113,10 +116,16 @@ impl<'de> Deserialize<'de> for HashOn {
             |text| match text {
                 "client-ip" => Ok(Self::ClientIp),
                 "path" => Ok(Self::Path),
-                _ => Err(format!("expected {EXPECTED}, found {}", crate::config::fault::found_text(text))),
+                _ => Err(format!(
+                    "expected {EXPECTED}, found {}",
+                    crate::config::fault::found_text(text)
+                )),
             },
             |forms: HashForms| {
-                let given = [forms.header.map(Self::Header), forms.cookie.map(Self::Cookie)];
+                let given = [
+                    forms.header.map(Self::Header),
+                    forms.cookie.map(Self::Cookie),
+                ];
                 exactly_one(given, "header, cookie")
             },
         )
@@ -169,7 +178,11 @@ struct EndpointForm {
 
 impl From<EndpointAddress> for RawEndpoint {
     fn from(address: EndpointAddress) -> Self {
-        Self { address, weight: 1, zone: None }
+        Self {
+            address,
+            weight: 1,
+            zone: None,
+        }
     }
 }
 
@@ -180,9 +193,17 @@ impl<'de> Deserialize<'de> for RawEndpoint {
             "an endpoint such as 10.0.0.1:8080, or a mapping with its address",
             |text| {
                 let found = crate::config::fault::found_text(text);
-                text.parse::<EndpointAddress>().map(Self::from).map_err(|error| error.found(&found))
+                text.parse::<EndpointAddress>()
+                    .map(Self::from)
+                    .map_err(|error| error.found(&found))
             },
-            |form: EndpointForm| Ok(Self { address: form.address, weight: form.weight, zone: form.zone }),
+            |form: EndpointForm| {
+                Ok(Self {
+                    address: form.address,
+                    weight: form.weight,
+                    zone: form.zone,
+                })
+            },
         )
     }
 }
@@ -291,7 +312,10 @@ pub struct RawPassiveHealth {
 impl Default for RawPassiveHealth {
     fn default() -> Self {
         const FIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
-        Self { consecutive_failures: FIVE, eject_for: Duration::from_secs(30).into() }
+        Self {
+            consecutive_failures: FIVE,
+            eject_for: Duration::from_secs(30).into(),
+        }
     }
 }
 
@@ -341,6 +365,8 @@ pub struct RawUpstreamTimeouts {
 
 impl Default for RawUpstreamTimeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5).into() }
+        Self {
+            connect: Duration::from_secs(5).into(),
+        }
     }
 }
