@@ -13,8 +13,10 @@ use tower_layer::Layer;
 
 use crate::balance::Balancer;
 use crate::bridge::IslandService;
-use crate::config::{Diagnostics, Document, PluginSpec, RawConfig, did_you_mean};
+use crate::config::raw::RawConfig;
+use crate::config::{Diagnostic, Diagnostics, Document, PluginSpec, did_you_mean};
 use crate::connect::Connector;
+use crate::error::chain;
 use crate::filter::{BuildCx, BuildError, Filter, FilterFactory, HeadFilter, Stage};
 use crate::handler::SharedService;
 use crate::route::Matcher;
@@ -423,12 +425,21 @@ where
             match build(config, cx) {
                 Ok(built) => Some(built),
                 Err(error) => {
-                    problems.push(spec.build_error(&error));
+                    problems.push(build_problem(spec, &error));
                     None
                 }
             }
         }),
         schema: |generator| C::json_schema(generator),
+    }
+}
+
+/// Points at the key the plugin blames, else at the plugin.
+fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
+    let message = format!("{}: {}", spec.kind, chain(error));
+    match error.key().and_then(|key| spec.body.node().get(key)) {
+        Some(node) => Diagnostic::error(message).at(node.location()).path(node.path()),
+        None => spec.error(message),
     }
 }
 

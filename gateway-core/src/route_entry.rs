@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::filter::Chain;
-use crate::observe::RouteMetrics;
+use crate::gateway::RouteMetrics;
 
 /// The facts of a route that logs, metrics and filters see.
 #[derive(Debug)]

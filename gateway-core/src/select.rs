@@ -50,7 +50,7 @@ impl SelectRoute {
         };
         let entry = selected.value.clone();
         let prefix = match selected.matched {
-            MatchedPath::Prefix(prefix) if prefix != "/" => Some(prefix.into()),
+            MatchedPath::Prefix(prefix) => Some(prefix.clone()),
             _ => None,
         };
         exchange.state().route = Some(entry.facts.clone());

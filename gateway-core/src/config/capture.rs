@@ -11,7 +11,8 @@ use serde::{
 use super::{
     decode::{CAPTURED, LOCATED, decode, decode_hiding, take_pending},
     diagnostic::{Diagnostic, Diagnostics, Location},
-    node::{Document, Kind, NodeId, NodeRef},
+    node::{Document, Kind, NodeRef},
+    tree::NodeId,
 };
 
 /// Where values come from that were not read from a file.

@@ -6,7 +6,7 @@ use serde::de::{Error, Expected, Unexpected};
 
 use super::{
     diagnostic::{Diagnostic, did_you_mean},
-    node::NodeId,
+    tree::NodeId,
 };
 
 /// Separates a message from its hint inside of one text.

@@ -31,17 +31,17 @@ mod parse_toml;
 mod parse_yaml;
 mod pem;
 pub mod raw;
-mod units;
-mod values;
+mod tree;
+pub mod units;
+pub mod values;
 
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
-pub use node::{
-    Document, Format, Kind, MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES, NodeRef,
-};
+pub use node::{Document, Format, Kind, NodeRef};
 pub use pem::Pem;
 pub use raw::{RawConfig, schema};
+pub use tree::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES};
 pub use units::{ByteSize, TimeSpan};
 pub use values::{
     BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,

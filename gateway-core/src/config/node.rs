@@ -7,16 +7,8 @@ use serde_json::Value;
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
     parse_toml, parse_yaml,
+    tree::{Builder, Entry, MAX_FILE_BYTES, Mark, NodeId, Payload, Stored, Tree, store_json},
 };
-
-/// Largest file that is read, in bytes (8 MiB). A larger one is refused before it is parsed.
-pub const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
-/// Deepest nesting of lists and mappings, aliases followed.
-pub const MAX_DEPTH: usize = 128;
-/// Most values in one file, counting what YAML aliases stand for.
-pub const MAX_NODES: usize = 1_000_000;
-/// Most text that the YAML aliases of one file may stand for, in bytes (32 MiB).
-pub const MAX_EXPANDED_BYTES: usize = 32 * 1024 * 1024;
 
 /// The notation a document is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,180 +36,6 @@ impl Format {
     }
 }
 
-/// Index of a node in its document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct NodeId(u32);
-
-#[derive(Debug, Clone)]
-pub(super) enum Payload {
-    Null,
-    Bool(bool),
-    Int(i64),
-    /// Only above `i64::MAX`.
-    UInt(u64),
-    /// Always finite: other spellings stay strings.
-    Float(f64),
-    String(Box<str>),
-    Seq(Vec<NodeId>),
-    Map(Vec<Entry>),
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: Box<str>,
-    pub(super) mark: Mark,
-    pub(super) value: NodeId,
-}
-
-/// Line and column, from 1; 0 for nowhere.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
-}
-
-#[derive(Debug)]
-struct Stored {
-    payload: Payload,
-    mark: Mark,
-    parent: Option<NodeId>,
-}
-
-/// What stops a document from being stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Breach {
-    Nodes,
-    Depth,
-    Expansion,
-}
-
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nodes => write!(f, "the file holds more than {MAX_NODES} values"),
-            Self::Depth => write!(f, "values are nested more than {MAX_DEPTH} deep"),
-            Self::Expansion => {
-                write!(
-                    f,
-                    "aliases stand for more than {} MiB of text",
-                    MAX_EXPANDED_BYTES >> 20
-                )
-            }
-        }
-    }
-}
-
-/// Collects nodes while a document is read. The budget spans all documents of a file.
-#[derive(Debug, Default)]
-pub(super) struct Builder {
-    nodes: Vec<Stored>,
-    spent: usize,
-    expanded: usize,
-}
-
-impl Builder {
-    pub(super) fn push(&mut self, payload: Payload, mark: Mark) -> Result<NodeId, Breach> {
-        if self.spent >= MAX_NODES {
-            return Err(Breach::Nodes);
-        }
-        self.spent += 1;
-        // MAX_NODES keeps the index far below u32::MAX.
-        let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| Breach::Nodes)?);
-        self.nodes.push(Stored {
-            payload,
-            mark,
-            parent: None,
-        });
-        Ok(id)
-    }
-
-    pub(super) fn payload(&self, id: NodeId) -> &Payload {
-        &self.nodes[id.0 as usize].payload
-    }
-
-    pub(super) fn mark(&self, id: NodeId) -> Mark {
-        self.nodes[id.0 as usize].mark
-    }
-
-    /// Gives a list or mapping its content and becomes the parent of what is in it.
-    pub(super) fn fill(&mut self, id: NodeId, payload: Payload) {
-        let adopt =
-            |nodes: &mut Vec<Stored>, child: NodeId| nodes[child.0 as usize].parent = Some(id);
-        match &payload {
-            Payload::Seq(items) => items.iter().for_each(|item| adopt(&mut self.nodes, *item)),
-            Payload::Map(entries) => entries.iter().for_each(|e| adopt(&mut self.nodes, e.value)),
-            _ => {}
-        }
-        self.nodes[id.0 as usize].payload = payload;
-    }
-
-    /// A copy of a whole sub-tree, its top placed at `mark`: what an alias stands for.
-    pub(super) fn copy(&mut self, id: NodeId, mark: Mark, depth: usize) -> Result<NodeId, Breach> {
-        if depth > MAX_DEPTH {
-            return Err(Breach::Depth);
-        }
-        let bytes = match self.payload(id) {
-            Payload::String(text) => text.len(),
-            Payload::Map(entries) => entries.iter().map(|entry| entry.key.len()).sum(),
-            _ => 0,
-        };
-        self.expanded += bytes;
-        if self.expanded > MAX_EXPANDED_BYTES {
-            return Err(Breach::Expansion);
-        }
-        let mut payload = self.payload(id).clone();
-        let below = depth + 1;
-        match &mut payload {
-            Payload::Seq(items) => {
-                for item in items {
-                    *item = self.copy(*item, self.nodes[item.0 as usize].mark, below)?;
-                }
-            }
-            Payload::Map(entries) => {
-                for entry in entries {
-                    let at = self.nodes[entry.value.0 as usize].mark;
-                    entry.value = self.copy(entry.value, at, below)?;
-                }
-            }
-            _ => {}
-        }
-        let copy = self.push(Payload::Null, mark)?;
-        self.fill(copy, payload);
-        Ok(copy)
-    }
-
-    /// Ends a document and starts the next one of the same file.
-    pub(super) fn finish(
-        &mut self,
-        file: &Arc<str>,
-        format: Option<Format>,
-        root: NodeId,
-    ) -> Document {
-        let nodes = std::mem::take(&mut self.nodes);
-        Document {
-            shared: Arc::new(Tree {
-                file: Arc::clone(file),
-                format,
-                nodes,
-                root,
-            }),
-        }
-    }
-
-    /// Drops what was collected for a document that turned out to be empty.
-    pub(super) fn discard(&mut self) {
-        self.nodes.clear();
-    }
-}
-
-#[derive(Debug)]
-struct Tree {
-    file: Arc<str>,
-    format: Option<Format>,
-    nodes: Vec<Stored>,
-    root: NodeId,
-}
-
 /// One document of a configuration file. Cheap to clone: a clone shares the tree.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -231,8 +49,8 @@ impl Document {
     ///
     /// # Errors
     /// Every mistake in the notation that could be found (a reader cannot always go on after one), duplicate
-    /// keys included, and texts beyond [`MAX_FILE_BYTES`], [`MAX_DEPTH`], [`MAX_NODES`] or
-    /// [`MAX_EXPANDED_BYTES`].
+    /// keys included, and texts beyond [`MAX_FILE_BYTES`], [`MAX_DEPTH`](super::MAX_DEPTH), [`MAX_NODES`](super::MAX_NODES) or
+    /// [`MAX_EXPANDED_BYTES`](super::MAX_EXPANDED_BYTES).
     pub fn parse(file_name: &str, text: &str, format: Format) -> Result<Vec<Self>, Diagnostics> {
         let file: Arc<str> = Arc::from(file_name);
         if text.len() > MAX_FILE_BYTES {
@@ -273,7 +91,7 @@ impl Document {
     /// A document made by a program. Its locations name `origin` and no line.
     ///
     /// # Errors
-    /// [`MAX_DEPTH`] or [`MAX_NODES`] is exceeded.
+    /// [`MAX_DEPTH`](super::MAX_DEPTH) or [`MAX_NODES`](super::MAX_NODES) is exceeded.
     pub fn from_json(origin: &str, value: &Value) -> Result<Self, Diagnostics> {
         let file: Arc<str> = Arc::from(origin);
         let mut builder = Builder::default();
@@ -309,6 +127,12 @@ impl Document {
         self.shared.format
     }
 
+    pub(super) fn new(tree: Tree) -> Self {
+        Self {
+            shared: Arc::new(tree),
+        }
+    }
+
     pub(super) fn node(&self, id: NodeId) -> NodeRef<'_> {
         NodeRef { document: self, id }
     }
@@ -319,7 +143,7 @@ impl Document {
 
     fn stored(&self, id: NodeId) -> &Stored {
         // Ids come from the builder of this very tree.
-        &self.shared.nodes[id.0 as usize]
+        &self.shared.nodes[id.index()]
     }
 
     pub(super) fn place(&self, mark: Mark) -> Location {
@@ -599,48 +423,5 @@ fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn store_json(builder: &mut Builder, value: &Value, depth: usize) -> Result<NodeId, Breach> {
-    if depth > MAX_DEPTH {
-        return Err(Breach::Depth);
-    }
-    let payload = match value {
-        Value::Null => Payload::Null,
-        Value::Bool(truth) => Payload::Bool(*truth),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(whole), _, _) => Payload::Int(whole),
-            (_, Some(whole), _) => Payload::UInt(whole),
-            (_, _, Some(number)) if number.is_finite() => Payload::Float(number),
-            _ => Payload::String(number.to_string().into()),
-        },
-        Value::String(text) => Payload::String(text.as_str().into()),
-        Value::Array(_) | Value::Object(_) => Payload::Null,
-    };
-    let id = builder.push(payload, Mark::default())?;
-    match value {
-        Value::Array(items) => {
-            let items = items
-                .iter()
-                .map(|item| store_json(builder, item, depth + 1));
-            let items = items.collect::<Result<_, _>>()?;
-            builder.fill(id, Payload::Seq(items));
-        }
-        Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| {
-                let value = store_json(builder, value, depth + 1)?;
-                Ok(Entry {
-                    key: key.as_str().into(),
-                    mark: Mark::default(),
-                    value,
-                })
-            });
-            let entries = entries.collect::<Result<_, _>>()?;
-            builder.fill(id, Payload::Map(entries));
-        }
-        _ => {}
-    }
-    Ok(id)
-}
-
 #[cfg(test)]
-#[path = "node_tests.rs"]
 mod tests;

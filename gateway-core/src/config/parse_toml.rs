@@ -9,7 +9,8 @@ use ::toml::{
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
-    node::{Breach, Builder, Document, Entry, Format, MAX_DEPTH, Mark, NodeId, Payload},
+    node::{Document, Format},
+    tree::{Breach, Builder, Entry, MAX_DEPTH, Mark, NodeId, Payload},
 };
 
 /// Mistakes in the notation that are reported for one file.

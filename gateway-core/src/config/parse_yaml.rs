@@ -9,7 +9,8 @@ use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
-    node::{Breach, Builder, Document, Entry, Format, MAX_DEPTH, Mark, NodeId, Payload},
+    node::{Document, Format},
+    tree::{Breach, Builder, Entry, MAX_DEPTH, Mark, NodeId, Payload},
 };
 
 pub(super) fn parse(
@@ -44,6 +45,7 @@ pub(super) fn parse(
                     Diagnostic::error(format!("invalid {name}: {}", error.info())),
                     mark,
                 );
+                reader.abandon();
                 break;
             }
         }
@@ -167,6 +169,15 @@ impl<'f> Reader<'f> {
         }
     }
 
+    /// Reports what can be said about mappings whose end will not come.
+    fn abandon(&mut self) {
+        for open in std::mem::take(&mut self.stack) {
+            if let Content::Map { entries, .. } = open.content {
+                self.without_duplicates(entries);
+            }
+        }
+    }
+
     fn scalar(
         &mut self,
         text: &str,
@@ -183,8 +194,9 @@ impl<'f> Reader<'f> {
             }
             let key = match text {
                 "<<" if plain => Key::Merge,
-                "" if plain => {
-                    self.report(Diagnostic::error("a key is missing before the colon"), mark);
+                // The parser writes a key that is not there as the second.
+                "" | "~" if plain => {
+                    self.report(Diagnostic::error("a key cannot be empty"), mark);
                     Key::Unusable
                 }
                 _ => Key::Plain(text.into(), mark),
@@ -478,5 +490,4 @@ fn number(text: &str) -> Option<Payload> {
 }
 
 #[cfg(test)]
-#[path = "parse_yaml_tests.rs"]
 mod tests;

@@ -73,6 +73,7 @@ impl FromStr for TimeSpan {
                 return Err(fail(format!("write the unit: {number}s")));
             }
             let Some(index) = TIME_UNITS.iter().position(|(name, _)| *name == unit) else {
+                let unit = unit.trim();
                 return Err(fail(format!(
                     "`{unit}` is no unit; there are ns, us, ms, s, m, h and d"
                 )));

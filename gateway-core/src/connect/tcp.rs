@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use super::{ConnectCx, ConnectError, Connected, Connector};
 use crate::handler::BoxFuture;
@@ -48,7 +47,7 @@ impl Connector for DirectConnector {
                 source,
             };
             let name = server_name(tls, endpoint).map_err(|error| failed(std::io::Error::other(error)))?;
-            let stream = TlsConnector::from(tls.config().clone())
+            let stream = tls.connector()
                 .connect(name, transport)
                 .await
                 .map_err(failed)?;
@@ -65,7 +64,7 @@ impl Connector for DirectConnector {
 
 async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
     let dialled = match endpoint.address() {
-        EndpointAddress::Tcp(address) => TcpStream::connect(address).await.and_then(|stream| {
+        EndpointAddress::Socket(address) => TcpStream::connect(address).await.and_then(|stream| {
             stream.set_nodelay(true)?;
             Ok(Transport::from(stream))
         }),
@@ -81,19 +80,10 @@ async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
 fn server_name(
     tls: &UpstreamTls,
     endpoint: &Endpoint,
-) -> Result<ServerName<'static>, crate::error::BoxError> {
-    if let Some(name) = tls.server_name() {
-        return Ok(name.clone());
-    }
-    if let Some(host) = endpoint.hostname() {
-        return Ok(ServerName::try_from(host.to_owned())?);
-    }
-    match endpoint.address() {
-        EndpointAddress::Tcp(address) => Ok(ServerName::from(address.ip())),
-        EndpointAddress::Unix(path) => Err(format!(
-            "no name to verify for {}: set `tls.server_name` of the upstream",
-            path.display()
-        )
-        .into()),
+) -> Result<ServerName<'static>, crate::tls::TlsConfigError> {
+    match (endpoint.spec().hostname.as_deref(), endpoint.address()) {
+        (Some(host), _) => tls.server_name(host),
+        (None, EndpointAddress::Socket(address)) => tls.server_name(&address.ip().to_string()),
+        (None, EndpointAddress::Unix(_)) => tls.server_name(""),
     }
 }

@@ -20,8 +20,9 @@ mod phase;
 use async_trait::async_trait;
 
 pub use chain::{Chain, ChainBuilder, Stage};
+pub(crate) use chain::settle;
 pub use cx::FilterCx;
-pub use factory::{BuildCx, BuildError, FilterFactory};
+pub use factory::{BuildCx, BuildError, FilterFactory, StateStore};
 pub use head::{HeadFilter, RequestHead, ResponseHead};
 pub use phase::Phase;
 

@@ -183,7 +183,7 @@ impl UpstreamClient {
             state.upstream_started = Some(started - exchange.started());
         }
         if let Some(limit) = self.settings.max_requests
-            && self.upstream.in_flight() >= u64::from(limit)
+            && in_flight(&self.upstream) >= u64::from(limit)
         {
             return Err(AttemptFailure {
                 error: GatewayError::new(
@@ -454,6 +454,16 @@ fn connect_failed(error: ConnectError) -> GatewayError {
         .with_reason(reason)
         .with_source(error)
         .with_retry(RetrySafety::NotSent)
+}
+
+/// Requests in flight over all endpoints.
+fn in_flight(upstream: &Upstream) -> u64 {
+    upstream
+        .snapshot()
+        .endpoints()
+        .iter()
+        .map(|endpoint| u64::from(endpoint.stats().in_flight()))
+        .sum()
 }
 
 /// The `Host` an upstream sees, where it differs from what the client sent.

@@ -3,8 +3,8 @@
 use serde::{
     Deserializer,
     de::{
-        DeserializeSeed, EnumAccess, Error, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-        VariantAccess, Visitor,
+        DeserializeSeed, EnumAccess, Error, Expected, IntoDeserializer, MapAccess, SeqAccess,
+        Unexpected, VariantAccess, Visitor,
     },
     forward_to_deserialize_any,
 };
@@ -12,7 +12,7 @@ use serde::{
 use super::{NodeDe, Session, de::Placeholder};
 use crate::config::{
     fault::Fault,
-    node::{Entry, NodeId},
+    tree::{Entry, NodeId},
 };
 
 /// What a visitor says it expects.
@@ -29,11 +29,17 @@ pub(super) struct Elements<'s> {
 
 impl<'s> Elements<'s> {
     pub(super) fn new(session: &'s Session<'s>, items: &'s [NodeId]) -> Self {
-        Self { session: Some(session), rest: items.iter() }
+        Self {
+            session: Some(session),
+            rest: items.iter(),
+        }
     }
 
     pub(super) fn none() -> Self {
-        Self { session: None, rest: [].iter() }
+        Self {
+            session: None,
+            rest: [].iter(),
+        }
     }
 
     pub(super) fn is_exhausted(&self) -> bool {
@@ -44,13 +50,19 @@ impl<'s> Elements<'s> {
 impl<'de> SeqAccess<'de> for Elements<'_> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let Some(session) = self.session else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        let Some(session) = self.session else {
+            return Ok(None);
+        };
         match self.rest.find(|id| !session.is_skipped(**id)) {
             // A fault without a place was raised around the element, not inside of it.
-            Some(id) => {
-                seed.deserialize(NodeDe::new(session, *id)).map(Some).map_err(|fault| fault.at(*id))
-            }
+            Some(id) => seed
+                .deserialize(NodeDe::new(session, *id))
+                .map(Some)
+                .map_err(|fault| fault.at(*id)),
             None => Ok(None),
         }
     }
@@ -78,10 +90,18 @@ impl<'s> Entries<'s> {
         keys: Option<(&'static str, &'static [&'static str])>,
     ) -> Self {
         let rest = session.node(map).raw_entries().iter();
-        Self { session, map, keys, rest, assumed: session.assumed(map).into_iter(), value: None }
+        Self {
+            session,
+            map,
+            keys,
+            rest,
+            assumed: session.assumed(map).into_iter(),
+            value: None,
+        }
     }
 
-    pub(super) fn is_empty(mut self) -> bool {
+    /// Whether nothing is left; takes an entry to find out.
+    pub(super) fn ends(mut self) -> bool {
         self.next().is_none()
     }
 
@@ -97,7 +117,10 @@ impl<'s> Entries<'s> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         if let Some(entry) = self.next() {
             self.value = Some(entry.value);
             let key = seed.deserialize(KeyDe { key: &entry.key });
@@ -113,15 +136,22 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         }
         self.value = None;
         match self.assumed.next() {
-            Some(key) => seed.deserialize(KeyDe { key }).map(Some).map_err(|_| Fault::consequence().at(self.map)),
+            Some(key) => seed
+                .deserialize(KeyDe { key })
+                .map(Some)
+                .map_err(|_| Fault::consequence().at(self.map)),
             None => Ok(None),
         }
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         match self.value.take() {
-            Some(id) => seed.deserialize(NodeDe::new(self.session, id)).map_err(|fault| fault.at(id)),
-            None => seed.deserialize(Placeholder).map_err(|_| Fault::consequence().at(self.map)),
+            Some(id) => seed
+                .deserialize(NodeDe::new(self.session, id))
+                .map_err(|fault| fault.at(id)),
+            None => seed
+                .deserialize(Placeholder)
+                .map_err(|_| Fault::consequence().at(self.map)),
         }
     }
 
@@ -213,8 +243,13 @@ impl<'de> EnumAccess<'de> for EnumChoice<'_> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        let variant = seed.deserialize(KeyDe { key: &self.entry.key });
-        Ok((variant.map_err(|fault| fault.at_key(self.entry.value))?, self))
+        let variant = seed.deserialize(KeyDe {
+            key: &self.entry.key,
+        });
+        Ok((
+            variant.map_err(|fault| fault.at_key(self.entry.value))?,
+            self,
+        ))
     }
 }
 
@@ -226,7 +261,8 @@ impl<'de> VariantAccess<'de> for EnumChoice<'_> {
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        seed.deserialize(self.content()).map_err(|fault| fault.at(self.entry.value))
+        seed.deserialize(self.content())
+            .map_err(|fault| fault.at(self.entry.value))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Fault> {
@@ -238,6 +274,7 @@ impl<'de> VariantAccess<'de> for EnumChoice<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.content().deserialize_struct("variant", fields, visitor)
+        self.content()
+            .deserialize_struct("variant", fields, visitor)
     }
 }

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::config::{
     fault::{Fault, one_of},
-    node::{Document, NodeId, Payload},
+    node::Document,
+    tree::{NodeId, Payload},
 };
 
 /// Name by which [`Captured`](crate::config::Captured) asks for the node itself.
@@ -95,7 +96,11 @@ impl<'s> NodeDe<'s> {
         let words = super::access::expectation(&visitor);
         let mut elements = self.elements();
         let value = visitor.visit_seq(&mut elements)?;
-        if elements.is_exhausted() { Ok(value) } else { Err(Fault::invalid_length(items.len(), &words.as_str())) }
+        if elements.is_exhausted() {
+            Ok(value)
+        } else {
+            Err(Fault::invalid_length(items.len(), &words.as_str()))
+        }
     }
 }
 
@@ -128,7 +133,7 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let result = match self.payload() {
             // A plugin without settings: nothing is left beside the keys that are hidden.
-            Payload::Map(_) if self.entries(None).is_empty() => visitor.visit_unit(),
+            Payload::Map(_) if self.entries(None).ends() => visitor.visit_unit(),
             _ => self.any(visitor),
         };
         result.map_err(|fault| fault.at(self.id))
@@ -151,10 +156,16 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
             let document = self.session.node(self.id).document().clone();
             PENDING.set(Some((document, self.id)));
         }
-        visitor.visit_newtype_struct(self).map_err(|fault| fault.at(self.id))
+        visitor
+            .visit_newtype_struct(self)
+            .map_err(|fault| fault.at(self.id))
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.fixed_list(visitor).map_err(|fault| fault.at(self.id))
     }
 
@@ -190,13 +201,19 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
         let result = match self.payload() {
             Payload::String(name) => visitor.visit_enum((&**name).into_deserializer()),
             Payload::Map(all) => {
-                let mut wrong = all.iter().filter(|entry| self.session.is_skipped(entry.value));
+                let mut wrong = all
+                    .iter()
+                    .filter(|entry| self.session.is_skipped(entry.value));
                 match &**all {
                     _ if wrong.next().is_some() => Err(Fault::consequence()),
                     [entry] => visitor.visit_enum(EnumChoice::new(self.session, entry)),
                     _ => {
-                        let message = format!("expected a mapping with one key, {}", one_of(variants));
-                        Err(Fault::custom(format!("{message}, found {} keys", all.len())))
+                        let message =
+                            format!("expected a mapping with one key, {}", one_of(variants));
+                        Err(Fault::custom(format!(
+                            "{message}, found {} keys",
+                            all.len()
+                        )))
                     }
                 }
             }
@@ -255,7 +272,11 @@ impl<'de> Deserializer<'de> for Placeholder {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == CAPTURED { Err(Fault::consequence()) } else { visitor.visit_newtype_struct(self) }
+        if name == CAPTURED {
+            Err(Fault::consequence())
+        } else {
+            visitor.visit_newtype_struct(self)
+        }
     }
 
     forward_to_deserialize_any! {

@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::NodeDe;
 use crate::config::{
-    diagnostic::{Diagnostic, Diagnostics},
+    diagnostic::{Diagnostic, Diagnostics, did_you_mean},
     fault::{Cause, Fault},
-    node::{Document, Entry, NodeId, NodeRef},
+    node::{Document, NodeRef},
+    tree::{Entry, NodeId},
 };
 
 /// Mistakes that one [`decode`] reports; it stops looking for more.
@@ -37,8 +38,14 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
     hidden: Option<&str>,
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
-    let session = Session { document: node.document(), top: node.id(), hidden, state: RefCell::default() };
-    let rounds = (WORK / session.document.node_count().max(1)).clamp(MAX_MISTAKES / 4, MAX_MISTAKES * 4);
+    let session = Session {
+        document: node.document(),
+        top: node.id(),
+        hidden,
+        state: RefCell::default(),
+    };
+    let rounds =
+        (WORK / session.document.node_count().max(1)).clamp(MAX_MISTAKES / 4, MAX_MISTAKES * 4);
     let mut left_over = true;
     for _ in 0..rounds {
         match T::deserialize(NodeDe::new(&session, node.id())) {
@@ -63,9 +70,17 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
     diagnostics.extend(state.found);
     if left_over {
         let message = format!("stopped looking after {count} mistakes");
-        diagnostics.push(Diagnostic::error(message).at(node.location()).path(node.path()));
+        diagnostics.push(
+            Diagnostic::error(message)
+                .at(node.location())
+                .path(node.path()),
+        );
     } else if count == 0 {
-        diagnostics.push(Diagnostic::error("cannot be decoded").at(node.location()).path(node.path()));
+        diagnostics.push(
+            Diagnostic::error("cannot be decoded")
+                .at(node.location())
+                .path(node.path()),
+        );
     }
     None
 }
@@ -83,6 +98,8 @@ struct State {
     found: Vec<Diagnostic>,
     /// Nodes that are left out because they are wrong, or because something they need is.
     skipped: HashSet<NodeId>,
+    /// The ones among them whose key nothing knows.
+    unknown: HashSet<NodeId>,
     /// Missing keys of mappings, to be filled with a placeholder so that the next missing one shows.
     assumed: HashMap<NodeId, Vec<&'static str>>,
     /// Types that were seen to refuse unknown keys, by name and keys: theirs need no round each.
@@ -103,7 +120,12 @@ impl<'s> Session<'s> {
     }
 
     pub(super) fn assumed(&self, map: NodeId) -> Vec<&'static str> {
-        self.state.borrow().assumed.get(&map).cloned().unwrap_or_default()
+        self.state
+            .borrow()
+            .assumed
+            .get(&map)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// A type refused a key: all its mappings are checked from now on.
@@ -112,11 +134,22 @@ impl<'s> Session<'s> {
     }
 
     /// Reports and leaves out a key that a strict type does not know. Whether it did.
-    pub(super) fn refuses(&self, name: &'static str, known: &'static [&'static str], entry: &Entry) -> bool {
+    pub(super) fn refuses(
+        &self,
+        name: &'static str,
+        known: &'static [&'static str],
+        entry: &Entry,
+    ) -> bool {
         if known.contains(&&*entry.key) || !self.state.borrow().strict.contains(&(name, known)) {
             return false;
         }
-        self.report_key(entry.value, &Cause::UnknownKey { key: entry.key.to_string(), known });
+        self.report_key(
+            entry.value,
+            &Cause::UnknownKey {
+                key: entry.key.to_string(),
+                known,
+            },
+        );
         true
     }
 
@@ -137,10 +170,14 @@ impl<'s> Session<'s> {
             Cause::MissingKey(key) => return self.note_missing(id, key),
             // Raised from a buffer, without the place of the key.
             Cause::UnknownKey { key, .. } => match self.node(id).get(key) {
-                Some(value) if !self.is_skipped(value.id()) => return self.report_key(value.id(), fault.cause()),
+                Some(value) if !self.is_skipped(value.id()) => {
+                    return self.report_key(value.id(), fault.cause());
+                }
                 _ => self.report(id, fault.cause()),
             },
             Cause::Consequence => {}
+            // What a type says about a whole may be about a part that was left out.
+            Cause::Message(_) if self.lacks_part(id) => {}
             cause => self.report(id, cause),
         }
         self.give_up_on(id)
@@ -151,9 +188,19 @@ impl<'s> Session<'s> {
         self.state.borrow_mut().skipped.insert(id) && id != self.top
     }
 
-    fn note_missing(&self, id: NodeId, key: &'static str) -> bool {
+    fn lacks_part(&self, id: NodeId) -> bool {
         let node = self.node(id);
-        let left_out = node.get(key).is_some_and(|value| self.is_skipped(value.id()));
+        let mut parts = node.items().chain(node.entries().map(|(_, value)| value));
+        parts.any(|part| self.is_skipped(part.id()))
+    }
+
+    fn note_missing(&self, id: NodeId, key: &'static str) -> bool {
+        // It is there but wrong, or there under a misspelt name.
+        let left_out = self.node(id).raw_entries().iter().any(|entry| {
+            let unknown = self.state.borrow().unknown.contains(&entry.value);
+            let meant = || unknown && did_you_mean(&entry.key, [key]).is_some();
+            self.is_skipped(entry.value) && (*entry.key == *key || meant())
+        });
         let first_time = {
             let mut state = self.state.borrow_mut();
             let assumed = state.assumed.entry(id).or_default();
@@ -175,7 +222,7 @@ impl<'s> Session<'s> {
 
     fn report(&self, id: NodeId, cause: &Cause) {
         let node = self.node(id);
-        self.push(cause.describe().at(node.location()).path(node.path()));
+        self.push(|| cause.describe().at(node.location()).path(node.path()));
     }
 
     /// Reports a key and leaves its entry out; whether it was there until now.
@@ -183,15 +230,19 @@ impl<'s> Session<'s> {
         let node = self.node(value);
         let new = self.give_up_on(value);
         if new {
-            self.push(cause.describe().at(node.key_location()).path(node.path()));
+            if matches!(cause, Cause::UnknownKey { .. }) {
+                self.state.borrow_mut().unknown.insert(value);
+            }
+            self.push(|| cause.describe().at(node.key_location()).path(node.path()));
         }
         new
     }
 
-    fn push(&self, diagnostic: Diagnostic) {
-        let mut state = self.state.borrow_mut();
-        if state.found.len() < MAX_MISTAKES {
-            state.found.push(diagnostic);
+    /// Paths are not cheap in long lists: none is worked out for a mistake beyond the bound.
+    fn push(&self, diagnostic: impl FnOnce() -> Diagnostic) {
+        if !self.is_full() {
+            let diagnostic = diagnostic();
+            self.state.borrow_mut().found.push(diagnostic);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::handler::Response;
 use crate::http1::{
-    BodyDecoder, BodyFraming, Chunk, HeadLimits, ResponseHead, ScanState, encode_request_head,
+    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadLimits, ResponseHead, ScanState, encode_request_head,
     parse_response,
 };
 use crate::pool::Lease;
@@ -189,15 +189,18 @@ pub(crate) async fn send(
     let mut received = false;
     let result = {
         let conn = lease.connection();
-        encode_request_head(
+        let encoded = encode_request_head(
             conn.out.tail(),
             outgoing.method,
             outgoing.target,
             outgoing.headers,
             outgoing.framing,
-            outgoing.upgrade,
+            if outgoing.upgrade { ConnectionDirective::Upgrade } else { ConnectionDirective::KeepAlive },
         );
-        exchange_heads(conn, &mut sending, outgoing, limits, exchange, &mut received).await
+        match encoded {
+            Ok(()) => exchange_heads(conn, &mut sending, outgoing, limits, exchange, &mut received).await,
+            Err(error) => Err(GatewayError::internal("encoding the request head").with_source(error)),
+        }
     };
     match result {
         Ok(head) => Ok(respond(lease, sending, head, limits)),

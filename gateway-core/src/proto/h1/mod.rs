@@ -10,4 +10,4 @@ mod writer;
 pub(crate) use client::{Connection, Outgoing, SendFailure, SendLimits, earliest, send};
 pub(crate) use request_body::RequestBody;
 pub(crate) use response_body::ResponseBody;
-pub(crate) use server::{End, serve};
+pub(crate) use server::serve;

@@ -1,13 +1,13 @@
 //! Serving one HTTP/1 client connection.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::TE;
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
@@ -23,8 +23,8 @@ use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
 use crate::handler::{BoxFuture, Request, Response};
 use crate::http1::{
-    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadError, RequestHead, ScanState,
-    date_header, encode_interim, encode_response_head, parse_request,
+    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadError, HeadLimits, RequestHead,
+    ResponseLine, ScanState, date, encode_interim, encode_response_head, parse_request,
 };
 use crate::settings::HttpSettings;
 use crate::timer::LazyTimer;
@@ -194,7 +194,7 @@ pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End 
         rbuf: initial,
         out: OutBuf::default(),
         eof: false,
-        decoder: BodyDecoder::new(BodyFraming::Empty),
+        decoder: BodyDecoder::new(BodyFraming::Empty, &cx.settings().limits),
         tunnel: Tunnel::None,
         tunnel_waker: None,
         continue_pending: false,
@@ -378,7 +378,7 @@ fn begin(
     let mut conn = shared.lock();
     let upgrade = head.upgrade && matches!(head.framing, BodyFraming::Empty);
     let framing = if upgrade { BodyFraming::UntilClose } else { head.framing };
-    conn.decoder = BodyDecoder::new(framing);
+    conn.decoder = BodyDecoder::new(framing, &settings.limits);
     conn.tunnel = if upgrade { Tunnel::Offered } else { Tunnel::None };
     conn.continue_pending = head.expect_continue && !conn.decoder.is_done();
     conn.body_dropped = false;
@@ -431,7 +431,7 @@ async fn write_response(
     request: &ReplyTo,
     cx: &ConnCx,
 ) -> Result<(Next, u64), GatewayError> {
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     if switching != request.upgrade && switching {
         return Err(GatewayError::internal("switching protocols without being asked to"));
@@ -442,7 +442,11 @@ async fn write_response(
     let framing = if switching {
         BodyFraming::UntilClose
     } else if bodiless {
-        BodyFraming::Empty
+        // What the body would have been: a length is still told to HEAD.
+        match body.size_hint().exact() {
+            Some(length) if length > 0 => BodyFraming::Length(length),
+            _ => BodyFraming::Empty,
+        }
     } else {
         response_framing(&body, &parts.headers, request)
     };
@@ -455,7 +459,7 @@ async fn write_response(
                 waker.wake();
             }
             if !switching {
-                conn.decoder = BodyDecoder::new(BodyFraming::Empty);
+                conn.decoder = BodyDecoder::new(BodyFraming::Empty, &HeadLimits::default());
                 conn.tunnel = Tunnel::None;
             }
         }
@@ -479,26 +483,19 @@ async fn write_response(
         } else {
             ConnectionDirective::KeepAlive
         };
-        let keep = directive == ConnectionDirective::KeepAlive;
-        if bodiless && request.method != Method::HEAD {
-            parts.headers.remove(http::header::TRANSFER_ENCODING);
-        }
-        encode_response_head(
-            conn.out.tail(),
-            parts.status,
-            request.version,
-            &parts.headers,
+        let line = ResponseLine {
+            status: parts.status,
+            version: request.version,
+            method: &request.method,
             framing,
-            directive,
-            &date_header(),
-        );
+            connection: directive,
+            date: &date::cached(Clock.wall()),
+        };
+        let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
+        let body = if encoded.framing == BodyFraming::Empty { Body::empty() } else { body };
         Writing {
-            writer: BodyWriter::new(
-                if bodiless { Body::empty() } else { body },
-                framing,
-                request.trailers,
-            ),
-            keep,
+            writer: BodyWriter::new(body, encoded.framing, request.trailers),
+            keep: encoded.keep_alive,
         }
     };
     let result = poll_fn(|task| poll_write(shared, &mut writer.writer, task)).await;

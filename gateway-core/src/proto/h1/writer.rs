@@ -1,5 +1,6 @@
 //! Putting a body on the wire: frames of a [`Body`] to bytes in an [`OutBuf`].
 
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -125,7 +126,9 @@ impl BodyWriter {
                 out.push(data);
             }
             BodyFraming::Chunked => {
-                encode_chunk_header(out.tail(), data.len());
+                if let Some(size) = NonZeroUsize::new(data.len()) {
+                    encode_chunk_header(out.tail(), size);
+                }
                 out.push(data);
                 out.tail().extend_from_slice(b"\r\n");
             }

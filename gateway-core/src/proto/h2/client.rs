@@ -29,6 +29,8 @@ use crate::timer::LazyTimer;
 use crate::transport::Transport;
 use crate::upstream::InFlight;
 
+/// Requests on one connection before another one is opened; most servers allow 100 or more.
+const MAX_STREAMS: usize = 100;
 /// Bytes in flight towards the gateway per stream and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -51,7 +53,7 @@ impl Sender {
 
     /// Whether another stream fits without waiting for the endpoint's permission.
     pub(crate) fn has_room(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) < self.inner.current_max_send_streams().max(1)
+        self.streams.load(Ordering::Relaxed) < MAX_STREAMS
     }
 }
 

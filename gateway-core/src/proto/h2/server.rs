@@ -271,7 +271,7 @@ async fn reply(
     parts.headers.remove(UPGRADE);
     strip_connection_fields(&mut parts.headers);
     if !parts.headers.contains_key(DATE)
-        && let Ok(value) = HeaderValue::from_bytes(date::cached(Clock.wall()).as_bytes())
+        && let Ok(value) = HeaderValue::from_bytes(&date::cached(Clock.wall()))
     {
         parts.headers.insert(DATE, value);
     }

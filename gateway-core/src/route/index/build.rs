@@ -7,14 +7,16 @@ use super::{
     hosts::HostsBuilder,
     trie::{Item, Reach, Tries},
 };
-use crate::route::{PathPattern, RouteMatch, RouteSpec, path::PathKind, rank::Rank, spec::or_any};
+use crate::route::{
+    MAX_HOST_BYTES, PathPattern, RouteMatch, RouteSpec, path::PathKind, rank::Rank, spec::or_any,
+};
 
 /// Most combinations of a host with a path in one route, all its alternatives together.
 pub const MAX_COMBINATIONS: usize = 1 << 20;
 /// Deepest nesting of exclusions in exclusions.
 pub const MAX_EXCLUSION_DEPTH: usize = 128;
 
-/// Most entries, and bytes of path text, in an index: far below what its 32-bit numbers can count.
+/// Most entries, and bytes of host and path text, in an index: far below what its 32-bit numbers can count.
 const MAX_ENTRIES: usize = 1 << 28;
 const MAX_TEXT: usize = 1 << 31;
 
@@ -127,8 +129,8 @@ pub(super) fn build<T>(routes: Vec<RouteSpec<T>>) -> Result<RouteIndex<T>, Compi
             entry: number(id),
         });
     }
-    let (paths, roots) = Tries::build(items, hosts.trees());
-    let hosts = hosts.finish(&roots, |root| paths.best(root));
+    let (paths, roots) = Tries::build(items, &hosts.names());
+    let hosts = hosts.finish(&roots, &paths);
     drop(drafts);
     Ok(RouteIndex {
         routes,
@@ -193,8 +195,9 @@ fn check<T>(routes: &[RouteSpec<T>]) -> Vec<RouteProblem> {
         let fitted = entries <= MAX_ENTRIES && text <= MAX_TEXT;
         entries = entries.saturating_add(combinations.max(1));
         for rule in route.alternatives() {
-            let own: usize = rule.paths.iter().map(key_bytes).sum();
-            text = text.saturating_add(own.saturating_mul(rule.hosts.len().max(1)));
+            let keys: usize = rule.paths.iter().map(key_bytes).sum();
+            let trees = rule.hosts.len().max(1);
+            text = text.saturating_add(trees.saturating_mul(keys.saturating_add(MAX_HOST_BYTES)));
         }
         if fitted && (entries > MAX_ENTRIES || text > MAX_TEXT) {
             refuse(RouteProblemKind::TableFull);

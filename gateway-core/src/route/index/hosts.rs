@@ -2,12 +2,17 @@
 
 use std::{
     collections::{HashMap, hash_map},
+    hash::BuildHasher,
     sync::Arc,
 };
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
-use super::NONE;
+use super::{
+    NONE,
+    trie::{Root, Tries},
+};
 use crate::route::{
     Anchoring, HostPattern, Pattern,
     host::{HostKind, Labels},
@@ -15,11 +20,12 @@ use crate::route::{
 
 type ByName<V> = HashMap<Arc<str>, V, RandomState>;
 
-/// Path trees by host. While building, trees are numbered as they turn up; [`Hosts::resolve`] exchanges the
-/// numbers for root nodes.
+/// Root nodes of path trees by host.
 #[derive(Debug)]
 pub(super) struct Hosts {
-    pub(super) exact: ByName<u32>,
+    /// Trees that bear the name of their host.
+    exact: HashTable<Root>,
+    hashing: RandomState,
     pub(super) wildcards: ByName<Wildcard>,
     /// Bytes in the longest name of `wildcards`: longer ends of a host need no lookup.
     pub(super) longest_wildcard: usize,
@@ -38,7 +44,7 @@ pub(super) struct Wildcard {
     pub(super) more: u32,
 }
 
-/// Numbers trees.
+/// Numbers trees as they turn up.
 #[derive(Debug, Default)]
 pub(super) struct HostsBuilder {
     exact: ByName<u32>,
@@ -47,6 +53,16 @@ pub(super) struct HostsBuilder {
     known_patterns: HashMap<(String, Anchoring), u32, RandomState>,
     any: Option<u32>,
     trees: u32,
+}
+
+impl Hosts {
+    /// The tree for exactly this host.
+    pub(super) fn exact(&self, host: &str, tries: &Tries) -> Option<u32> {
+        let host = host.as_bytes();
+        let hash = self.hashing.hash_one(host);
+        let found = self.exact.find(hash, |&root| tries.name(root) == host)?;
+        Some(found.node)
+    }
 }
 
 impl HostsBuilder {
@@ -88,40 +104,48 @@ impl HostsBuilder {
         tree
     }
 
-    pub(super) fn trees(&self) -> usize {
-        self.trees as usize
+    /// What each tree is to be called: its host if that is a single one, else nothing.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names = vec![""; self.trees as usize];
+        for (name, &tree) in &self.exact {
+            names[tree as usize] = name;
+        }
+        names
     }
 
-    /// Exchanges tree numbers for `roots`, whose best entries `best` tells.
-    pub(super) fn finish(mut self, roots: &[u32], best: impl Fn(u32) -> u32) -> Hosts {
-        let root = |tree: &mut u32| {
+    /// Exchanges tree numbers for the roots of the trees.
+    pub(super) fn finish(mut self, roots: &[Root], tries: &Tries) -> Hosts {
+        let hashing = self.exact.hasher().clone();
+        let hash = |root: &Root| hashing.hash_one(tries.name(*root));
+        let mut exact = HashTable::with_capacity(self.exact.len());
+        for &tree in self.exact.values() {
+            let root = roots[tree as usize];
+            exact.insert_unique(hash(&root), root, hash);
+        }
+        let node = |tree: &mut u32| {
             // `NONE` is no tree's number.
-            if let Some(&root) = roots.get(*tree as usize) {
-                *tree = root;
+            if let Some(root) = roots.get(*tree as usize) {
+                *tree = root.node;
             }
         };
-        self.exact.values_mut().for_each(root);
         let mut best_wildcard = NONE;
         for both in self.wildcards.values_mut() {
             for tree in [&mut both.one, &mut both.more] {
                 if *tree != NONE {
-                    root(tree);
-                    best_wildcard = best_wildcard.min(best(*tree));
+                    node(tree);
+                    best_wildcard = best_wildcard.min(tries.best(*tree));
                 }
             }
         }
-        self.patterns.iter_mut().for_each(|(_, tree)| root(tree));
+        self.patterns.iter_mut().for_each(|(_, tree)| node(tree));
         let mut any = self.any.unwrap_or(NONE);
-        root(&mut any);
+        node(&mut any);
+        let longest_wildcard = self.wildcards.keys().map(|name| name.len()).max();
         Hosts {
-            longest_wildcard: self
-                .wildcards
-                .keys()
-                .map(|name| name.len())
-                .max()
-                .unwrap_or(0),
+            exact,
+            hashing,
+            longest_wildcard: longest_wildcard.unwrap_or(0),
             best_wildcard,
-            exact: self.exact,
             wildcards: self.wildcards,
             patterns: self.patterns,
             any,

@@ -110,7 +110,7 @@ impl<T> RouteIndex<T> {
 
 impl<T: Send + Sync + 'static> RouteTable<T> for RouteIndex<T> {
     fn select<'t>(&'t self, view: &RequestView<'_>) -> Result<Option<Selected<'t, T>>, MatchError> {
-        RouteIndex::select(self, view)
+        Self::select(self, view)
     }
 }
 

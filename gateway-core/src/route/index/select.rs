@@ -55,7 +55,7 @@ impl<T, C: Tally> Search<'_, '_, T, C> {
     fn hosts(&mut self) {
         let hosts = &self.index.hosts;
         let host = self.view.host;
-        if let Some(&root) = hosts.exact.get(host) {
+        if let Some(root) = hosts.exact(host, &self.index.paths) {
             self.tree(root);
         }
         if hosts.best_wildcard < self.best {
@@ -97,7 +97,7 @@ impl<T, C: Tally> Search<'_, '_, T, C> {
             return;
         }
         self.tally.tree();
-        let mut aside = [Run::default(); RUNS];
+        let mut aside = [Run::EMPTY; RUNS];
         let mut length = 0;
         let mut walk = self.index.paths.walk(root, self.view.path.as_bytes());
         while let Some(runs) = walk.next(self.best) {
@@ -114,7 +114,7 @@ impl<T, C: Tally> Search<'_, '_, T, C> {
     }
 
     fn test(&mut self, runs: &[Run]) {
-        for &run in runs.iter().rev() {
+        for run in runs.iter().rev() {
             for &id in self.index.paths.entries(run) {
                 if id >= self.best {
                     break;

@@ -1,6 +1,6 @@
 //! Radix trees over path bytes, all in one arena: one tree for each host pattern.
 
-use std::ops::Range;
+use std::{ops::Range, slice};
 
 use super::NONE;
 
@@ -33,13 +33,16 @@ pub(super) struct Tries {
     entries: Vec<u32>,
 }
 
-/// Siblings are neighbours, and come after their parent.
+/// Siblings are neighbours, and come after their parent. Aligned so that a node never costs two cache lines.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Node {
     label: u32,
-    label_end: u32,
+    /// Keys have fewer than 2^16 bytes.
+    label_length: u16,
+    /// At most one for each byte.
+    children: u16,
     child: u32,
-    child_end: u32,
     /// Where the entries begin, and where those of each [`Reach`] end.
     entries: u32,
     text_end: u32,
@@ -50,19 +53,28 @@ struct Node {
 }
 
 impl Tries {
-    /// Builds `trees` trees and gives their roots. Every tree has an item.
-    pub(super) fn build(mut items: Vec<Item<'_>>, trees: usize) -> (Self, Vec<u32>) {
+    /// Builds a tree for each of `names` and gives their roots. Every tree has an item.
+    ///
+    /// The name of a tree, empty for most kinds, is kept next to the label of its root, where it costs a
+    /// selection that compares both no further cache line.
+    pub(super) fn build(mut items: Vec<Item<'_>>, names: &[&str]) -> (Self, Vec<Root>) {
         items.sort_unstable();
         let mut tries = Self::default();
-        let mut roots = Vec::with_capacity(trees);
+        let mut roots = Vec::with_capacity(names.len());
         let mut queue = Vec::new();
-        for tree in items.chunk_by(|a, b| a.tree == b.tree) {
-            roots.push(tries.grow(tree, &mut queue));
+        for (tree, name) in items.chunk_by(|a, b| a.tree == b.tree).zip(names) {
+            let start = number(tries.labels.len());
+            tries.labels.extend_from_slice(name.as_bytes());
+            roots.push(Root {
+                name: start,
+                name_end: number(tries.labels.len()),
+                node: tries.grow(tree, &mut queue),
+            });
         }
         for at in (0..tries.nodes.len()).rev() {
             let node = tries.nodes[at];
             let own = tries.entries[range(node.entries, node.whole_end)].iter();
-            let below = tries.nodes[range(node.child, node.child_end)].iter();
+            let below = tries.nodes[node.child_range()].iter();
             let best = own.copied().chain(below.map(|child| child.best)).min();
             tries.nodes[at].best = best.unwrap_or(NONE);
         }
@@ -86,9 +98,9 @@ impl Tries {
                 let pending = self.add_node(branch, depth);
                 queue.push(pending);
             }
-            let child_end = number(self.nodes.len());
+            let children = self.nodes.len() - child as usize;
             let node = &mut self.nodes[node as usize];
-            (node.child, node.child_end) = (child, child_end);
+            (node.child, node.children) = (child, short(children));
             (node.entries, node.text_end) = (entries, text_end);
             (node.segment_end, node.whole_end) = (segment_end, whole_end);
         }
@@ -107,9 +119,9 @@ impl Tries {
         self.first.push(first.first().copied().unwrap_or(0));
         self.nodes.push(Node {
             label,
-            label_end: number(self.labels.len()),
+            label_length: short(common),
+            children: 0,
             child: 0,
-            child_end: 0,
             entries: 0,
             text_end: 0,
             segment_end: 0,
@@ -140,9 +152,17 @@ impl Tries {
         self.nodes[root as usize].best
     }
 
+    /// The name of the tree with this root.
+    pub(super) fn name(&self, root: Root) -> &[u8] {
+        &self.labels[range(root.name, root.name_end)]
+    }
+
     /// The entries of a run that [`Walk::next`] gave, best first.
-    pub(super) fn entries(&self, run: Run) -> &[u32] {
-        &self.entries[range(run.start, run.end)]
+    pub(super) fn entries<'e>(&'e self, run: &'e Run) -> &'e [u32] {
+        match run {
+            Run::One(entry) => slice::from_ref(entry),
+            Run::Range(start, end) => &self.entries[range(*start, *end)],
+        }
     }
 
     /// Goes along `path` from `root` down.
@@ -155,7 +175,7 @@ impl Tries {
     }
 
     fn child(&self, node: &Node, byte: u8) -> u32 {
-        let siblings = &self.first[range(node.child, node.child_end)];
+        let siblings = &self.first[node.child_range()];
         let found = if siblings.len() <= 16 {
             siblings.iter().position(|&first| first == byte)
         } else {
@@ -180,11 +200,21 @@ impl Clone for Pending<'_, '_> {
 
 impl Copy for Pending<'_, '_> {}
 
+/// Where a tree begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Root {
+    pub(super) node: u32,
+    name: u32,
+    name_end: u32,
+}
+
 /// Entries of one node that the path reaches in one way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Run {
-    start: u32,
-    end: u32,
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Run {
+    /// The only entry of a node without children, which the node itself names.
+    One(u32),
+    /// From and to.
+    Range(u32, u32),
 }
 
 /// The way along a path, node by node.
@@ -206,13 +236,19 @@ impl Walk<'_> {
         if node.best >= bound {
             return None;
         }
-        let label = &self.tries.labels[range(node.label, node.label_end)];
+        let label_end = node.label + u32::from(node.label_length);
+        let label = &self.tries.labels[range(node.label, label_end)];
         self.rest = self.rest.strip_prefix(label)?;
         let following = self.rest.first().copied();
-        self.node = following.map_or(NONE, |byte| self.tries.child(node, byte));
-        let run = |start, end, reached: bool| Run {
-            start,
-            end: if reached { end } else { start },
+        self.node = match following {
+            Some(byte) if node.children > 0 => self.tries.child(node, byte),
+            _ => NONE,
+        };
+        let single = node.children == 0 && node.whole_end - node.entries == 1;
+        let run = |start, end, reached: bool| match (single, reached) {
+            (true, true) if start < end => Run::One(node.best),
+            (_, true) => Run::Range(start, end),
+            (_, false) => Run::Range(start, start),
         };
         Some([
             run(node.entries, node.text_end, true),
@@ -226,9 +262,17 @@ impl Walk<'_> {
     }
 }
 
+impl Node {
+    fn child_range(&self) -> Range<usize> {
+        range(self.child, self.child + u32::from(self.children))
+    }
+}
+
 impl Run {
+    pub(super) const EMPTY: Self = Self::Range(0, 0);
+
     pub(super) fn is_empty(self) -> bool {
-        self.start == self.end
+        matches!(self, Self::Range(start, end) if start == end)
     }
 }
 
@@ -239,4 +283,8 @@ fn range(start: u32, end: u32) -> Range<usize> {
 /// Counts stay within `u32`: the builder refuses more entries, and labels are parts of their keys.
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(NONE)
+}
+
+fn short(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }

@@ -22,6 +22,8 @@
 //! A rule becomes a list of alternatives ([`RouteMatch`]); a negation becomes a list of exclusions. Hosts,
 //! paths, methods and networks that are alternatives of each other share one [`RouteMatch`].
 
+use std::{error::Error, fmt};
+
 use crate::route::{HostError, PathError, PatternError, RouteMatch};
 
 mod alternatives;
@@ -38,11 +40,9 @@ pub const MAX_ALTERNATIVES: usize = 512;
 pub const MAX_CONDITIONS: usize = 16 * 1024;
 
 /// Why a rule was refused, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{kind} (at byte {offset} of the rule)")]
+#[derive(Debug)]
 pub struct RuleError {
     offset: usize,
-    #[source]
     kind: RuleErrorKind,
 }
 
@@ -143,6 +143,19 @@ impl RuleError {
     #[must_use]
     pub fn kind(&self) -> &RuleErrorKind {
         &self.kind
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {} of the rule)", self.kind, self.offset)
+    }
+}
+
+impl Error for RuleError {
+    /// The kind's cause: the kind itself is in the message.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
     }
 }
 

@@ -303,9 +303,9 @@ fn default_priority_is_the_length() {
 #[derive(Clone, Debug)]
 enum Expression {
     Leaf(&'static str, bool),
-    Not(Box<Expression>),
-    And(Box<Expression>, Box<Expression>),
-    Or(Box<Expression>, Box<Expression>),
+    Not(Box<Self>),
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
 }
 
 impl Expression {

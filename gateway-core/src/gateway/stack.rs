@@ -1,0 +1,152 @@
+//! The order of layers: what a mode is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+use tower_layer::Layer;
+
+use super::panic_guard::PanicGuardLayer;
+use crate::error::GatewayError;
+use crate::filter::{Chain, Stage};
+use crate::handler::{Handler, Request, Response, SharedService};
+use crate::hygiene::HygieneLayer;
+use crate::route::RouteTable;
+use crate::route_entry::RouteEntry;
+use crate::select::SelectRoute;
+
+/// The parts from which a mode assembles the stack of one listener.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ListenerParts {
+    /// Makes requests and replies clean.
+    pub hygiene: HygieneLayer,
+    /// The listener's own filters.
+    pub filters: Vec<Stage>,
+    /// The routes that belong to the listener.
+    pub table: Arc<dyn RouteTable<Arc<RouteEntry>>>,
+}
+
+/// One entry of a stack, as `portcullis stack` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerInfo {
+    /// The layer's name.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub does: &'static str,
+}
+
+impl LayerInfo {
+    /// An entry.
+    #[must_use]
+    pub const fn new(name: &'static str, does: &'static str) -> Self {
+        Self { name, does }
+    }
+}
+
+/// A mode: the order in which layers are put around the routes of a listener.
+pub trait Mode: Send + Sync + fmt::Debug + 'static {
+    /// The mode's name, as `--mode` takes it.
+    fn name(&self) -> &'static str;
+
+    /// The layers, outermost first, as [`assemble`](Self::assemble) puts them together.
+    fn layers(&self) -> Vec<LayerInfo>;
+
+    /// Puts the stack of one listener together.
+    fn assemble(&self, parts: ListenerParts) -> SharedService;
+}
+
+/// What every listener does around its routes, and every route around its backends.
+const EDGE: &[LayerInfo] = &[
+    LayerInfo::new("exchange", "record of the request; reports it when it ends, however it ends"),
+    LayerInfo::new("admission", "requests in flight at most"),
+    LayerInfo::new("panic-guard", "a panic becomes a 500"),
+    LayerInfo::new("hygiene", "hop-by-hop fields, forwarded fields, path; renders errors"),
+    LayerInfo::new("listener-filters", "the listener's filters, in their order"),
+    LayerInfo::new("select-route", "the best route for host, path and the rest"),
+    LayerInfo::new("route-filters", "the route's filters, in their order"),
+    LayerInfo::new("retry", "replays the body and tries again, within a budget"),
+    LayerInfo::new("split", "one backend by weight"),
+    LayerInfo::new("backend-filters", "the backend's filters, once for each attempt"),
+    LayerInfo::new("pick", "one endpoint of the upstream"),
+    LayerInfo::new("pool", "a connection to it"),
+];
+
+/// The plain gateway: what all modes share.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EdgeMode;
+
+impl EdgeMode {
+    /// The layers of the plain gateway, for modes that add to them.
+    #[must_use]
+    pub fn shared_layers() -> &'static [LayerInfo] {
+        EDGE
+    }
+}
+
+impl Mode for EdgeMode {
+    fn name(&self) -> &'static str {
+        "gateway"
+    }
+
+    fn layers(&self) -> Vec<LayerInfo> {
+        EDGE.to_vec()
+    }
+
+    fn assemble(&self, parts: ListenerParts) -> SharedService {
+        SharedService::new(
+            ServiceBuilder::new()
+                .layer(PanicGuardLayer)
+                .layer(parts.hygiene)
+                .layer(ChainLayer::new(parts.filters))
+                .service(SelectRoute::new(parts.table)),
+        )
+    }
+}
+
+/// Puts a list of filters around a handler.
+#[derive(Clone, Debug, Default)]
+pub struct ChainLayer {
+    stages: Vec<Stage>,
+}
+
+impl ChainLayer {
+    /// A layer of `stages`, outermost first.
+    #[must_use]
+    pub fn new(stages: Vec<Stage>) -> Self {
+        Self { stages }
+    }
+}
+
+impl<H: Handler> Layer<H> for ChainLayer {
+    type Service = Chained<H>;
+
+    fn layer(&self, inner: H) -> Chained<H> {
+        if self.stages.is_empty() {
+            return Chained(Inner::Bare(inner));
+        }
+        let chain = Chain::builder().stages(self.stages.iter().cloned()).build(inner);
+        Chained(Inner::Chain(chain))
+    }
+}
+
+/// The handler made by [`ChainLayer`]; without filters it costs nothing.
+#[derive(Clone, Debug)]
+pub struct Chained<H>(Inner<H>);
+
+#[derive(Clone, Debug)]
+enum Inner<H> {
+    Bare(H),
+    Chain(Chain),
+}
+
+impl<H: Handler> Handler for Chained<H> {
+    async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
+        match &self.0 {
+            Inner::Bare(handler) => handler.handle(request).await,
+            Inner::Chain(chain) => chain.service().call(request).await,
+        }
+    }
+}

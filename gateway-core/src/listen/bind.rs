@@ -1,0 +1,95 @@
+//! Binding sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::values::BindAddress;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// An address that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("binding {address} of listener {listener}")]
+pub struct BindError {
+    pub(crate) listener: String,
+    pub(crate) address: String,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// The bound sockets of one listener.
+#[derive(Debug)]
+pub(crate) enum Sockets {
+    /// One for each worker, or a single one that is dealt out.
+    Tcp(Vec<std::net::TcpListener>),
+    Unix(std::os::unix::net::UnixListener, PathBuf),
+}
+
+impl Sockets {
+    /// The address that was bound; the port is the real one.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listeners) => listeners.first().and_then(|listener| listener.local_addr().ok()),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+/// Binds an address: `workers` sockets that share it, or one.
+pub(crate) fn bind(
+    listener: &str,
+    address: &BindAddress,
+    workers: usize,
+    reuse_port: bool,
+) -> Result<Sockets, BindError> {
+    let failed = |source| BindError {
+        listener: listener.to_owned(),
+        address: address.to_string(),
+        source,
+    };
+    match address {
+        BindAddress::Tcp(address) => {
+            let count = if reuse_port { workers.max(1) } else { 1 };
+            let mut listeners = Vec::with_capacity(count);
+            let mut address = *address;
+            for _ in 0..count {
+                let socket = bind_tcp(address, reuse_port && count > 1).map_err(failed)?;
+                // With port 0 the first socket decides and the others join it.
+                address = socket.local_addr().map_err(failed)?;
+                listeners.push(socket);
+            }
+            Ok(Sockets::Tcp(listeners))
+        }
+        BindAddress::Unix(path) => {
+            // A socket that a former process left behind is in the way; anything else stays.
+            let stale = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+            if stale && std::os::unix::net::UnixStream::connect(path).is_err() {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+            let socket = std::os::unix::net::UnixListener::bind(path).map_err(failed)?;
+            socket.set_nonblocking(true).map_err(failed)?;
+            Ok(Sockets::Unix(socket, path.clone()))
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv6 only, so that `0.0.0.0` can stand beside it.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,10 @@
+//! Listeners: sockets, accepting, finding out the protocol, serving.
+
+mod accept;
+mod bind;
+mod detect;
+mod rewind;
+mod serve;
+
+pub(crate) use accept::{Running, start};
+pub(crate) use bind::{BindError, Sockets, bind};
