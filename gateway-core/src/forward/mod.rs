@@ -9,7 +9,7 @@ mod retry;
 mod split;
 
 pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
-pub use retry::{RetryOn, RetryPolicy};
+pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use split::{Backend, Split};
 
 pub(crate) use attempt::{Forward, SendOnce};
