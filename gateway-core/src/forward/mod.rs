@@ -10,7 +10,7 @@ mod split;
 
 pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
 pub(crate) use budget::RetryBudget;
-pub use retry::{RetryOn, RetryPolicy};
+pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use split::{Backend, Split};
 
 pub(crate) use attempt::{Forward, SendOnce};
