@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::config::values::BindAddress;
 use crate::gateway::Controller;
+use crate::principal::Principal;
 use crate::hygiene::{PathPolicy, normalize};
 use crate::route::{RequestView, Verdict};
 use crate::select::bare_host;
@@ -27,6 +28,8 @@ pub struct ExplainQuery {
     pub headers: HeaderMap,
     /// The client's address.
     pub peer: Option<SocketAddr>,
+    /// Who the client proved to be.
+    pub principal: Option<Principal>,
 }
 
 impl ExplainQuery {
@@ -46,6 +49,7 @@ impl ExplainQuery {
             uri,
             headers: HeaderMap::new(),
             peer: None,
+            principal: None,
         })
     }
 
@@ -73,6 +77,11 @@ impl ExplainQuery {
             .map_err(|_| format!("`{text}` is not an address; write one such as 192.0.2.7"))?;
         self.peer = Some(address);
         Ok(())
+    }
+
+    /// Sets who the client proved to be: a SPIFFE id or any other id of a workload.
+    pub fn principal(&mut self, id: &str) {
+        self.principal = Some(Principal::workload(id, "explain").build());
     }
 
     /// Reads `method=GET&url=...&peer=...&header=name:value`, percent-encoded.
@@ -194,7 +203,10 @@ pub(crate) fn explain(controller: &Controller, query: &ExplainQuery) -> Explanat
             .to_owned(),
     };
     let host = bare_host(&authority);
-    let extensions = http::Extensions::new();
+    let mut extensions = http::Extensions::new();
+    if let Some(principal) = &query.principal {
+        extensions.insert(principal.clone());
+    }
     let mut listeners = Vec::new();
     let Some(config) = &state.config else {
         return Explanation {

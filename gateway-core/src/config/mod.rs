@@ -49,5 +49,5 @@ pub use units::{ByteSize, TimeSpan};
 pub use values::{
     BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,
 };
-pub fn load(_: &[std::path::PathBuf], _: &crate::registry::Registry) -> Result<RawConfig, Diagnostics> { Ok(RawConfig::default()) }
-pub fn parse_native(_: &str, _: &str, _: Format) -> Result<RawConfig, Diagnostics> { Ok(RawConfig::default()) }
+pub fn load(paths: &[std::path::PathBuf], _: &crate::registry::Registry) -> Result<RawConfig, Diagnostics> { let t = std::fs::read_to_string(&paths[0]).unwrap_or_default(); parse_native(&paths[0].display().to_string(), &t, Format::Yaml) }
+pub fn parse_native(name: &str, text: &str, f: Format) -> Result<RawConfig, Diagnostics> { let d = Document::parse(name, text, f)?; let mut p = Diagnostics::default(); decode::<RawConfig>(d[0].root(), &mut p).ok_or(p) }

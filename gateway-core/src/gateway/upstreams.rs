@@ -215,11 +215,11 @@ impl Probe for HttpProbe {
             let status = client
                 .probe(endpoint, &self.health.path)
                 .await
-                .map_err(|error| ProbeError::new(chain(&error)))?;
+                .map_err(|error| ProbeError::Other(error.into()))?;
             if self.health.expects(status.as_u16()) {
                 Ok(())
             } else {
-                Err(ProbeError::new(format!("answered {status}")))
+                Err(ProbeError::Status { status: status.as_u16() })
             }
         })
     }

@@ -93,6 +93,9 @@ impl<H> Hygiene<H> {
             &self.settings.trusted,
             self.settings.forwarded,
         );
+        if let Some(principal) = &exchange.conn().principal {
+            request.extensions_mut().insert(principal.clone());
+        }
         if let Some(tracer) = &self.settings.tracer {
             let trace = tracer.start(request.headers());
             tracer.inject(&trace, request.headers_mut());
