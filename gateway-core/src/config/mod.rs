@@ -41,6 +41,8 @@ pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use lower::lower;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
+pub use ir::Config;
+pub use lower::lower;
 pub use node::{Document, Format, Kind, NodeRef};
 pub use pem::Pem;
 pub use raw::{RawConfig, schema};

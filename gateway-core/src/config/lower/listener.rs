@@ -31,7 +31,8 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
         name: raw.name.as_str().into(),
         bind: raw.bind.value.clone(),
         http: http(raw, problems),
-        hygiene: HygieneLayer { tracer: None,
+        hygiene: HygieneLayer {
+            tracer: None,
             trusted: TrustedProxies::new(raw.trusted_proxies.iter().map(|range| range.get()).collect()),
             forwarded: forwarded(raw.forwarded),
             path: PathPolicy { merge_slashes: raw.merge_slashes },
