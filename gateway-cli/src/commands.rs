@@ -85,10 +85,13 @@ pub(crate) fn convert(options: &ConvertOptions) -> ExitCode {
     match load(&options.config, &registry) {
         Err(problems) => fail(BAD_CONFIG, &problems.to_string()),
         Ok(loaded) => match options.to {
-            Form::Native => {
-                print!("{}", to_native(&loaded.config));
-                ExitCode::SUCCESS
-            }
+            Form::Native => match to_native(&loaded.config) {
+                Ok(text) => {
+                    print!("{text}");
+                    ExitCode::SUCCESS
+                }
+                Err(problems) => fail(BAD_CONFIG, &problems.to_string()),
+            },
         },
     }
 }

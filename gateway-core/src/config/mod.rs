@@ -27,7 +27,9 @@ mod decode;
 mod diagnostic;
 mod fault;
 pub mod ir;
+mod load;
 mod lower;
+mod merge;
 mod node;
 mod parse_toml;
 mod parse_yaml;
@@ -36,12 +38,13 @@ pub mod raw;
 mod tree;
 pub mod units;
 pub mod values;
+mod write;
 
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
-pub use lower::lower;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
 pub use ir::Config;
+pub use load::{Loaded, load, parse_native, translate};
 pub use lower::lower;
 pub use node::{Document, Format, Kind, NodeRef};
 pub use pem::Pem;
@@ -51,5 +54,4 @@ pub use units::{ByteSize, TimeSpan};
 pub use values::{
     BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,
 };
-pub fn load(paths: &[std::path::PathBuf], _: &crate::registry::Registry) -> Result<RawConfig, Diagnostics> { let t = std::fs::read_to_string(&paths[0]).unwrap_or_default(); parse_native(&paths[0].display().to_string(), &t, Format::Yaml) }
-pub fn parse_native(name: &str, text: &str, f: Format) -> Result<RawConfig, Diagnostics> { let d = Document::parse(name, text, f)?; let mut p = Diagnostics::default(); decode::<RawConfig>(d[0].root(), &mut p).ok_or(p) }
+pub use write::to_native;

@@ -55,6 +55,7 @@ pub struct Gateway {
     workers: Workers,
     admin: AdminChoice,
     watch: bool,
+    watched: Vec<PathBuf>,
     warnings: Diagnostics,
 }
 
@@ -128,7 +129,8 @@ impl Gateway {
             Some(address) => Some(admin::start(&self.controller, &address, Worker::here())?),
         };
         self.controller.process.set_ready(true);
-        let watched = self.source.paths().to_vec();
+        let mut watched = self.watched;
+        watched.extend(self.controller.pem_files());
         let handle = GatewayHandle::new(self.controller, self.source, Some(self.workers), admin);
         if self.watch && !watched.is_empty() {
             super::watch::start(handle.clone(), watched);
@@ -275,15 +277,16 @@ impl GatewayBuilder {
             }
         };
         let source = Source { origin, listen: self.listen };
-        let raw = source.read(&self.registry).map_err(StartError::Config)?;
+        let read = source.read(&self.registry).map_err(StartError::Config)?;
         let workers = Workers::start(self.profile).map_err(StartError::Threads)?;
         let process = Process::new(
             workers.shards(),
-            raw.metrics.max_series.get(),
+            read.config.metrics.max_series.get(),
             Observers::new(self.observers.0),
         );
         let controller = Controller::new(process, self.registry, self.mode);
-        let warnings = controller.apply(raw).map_err(StartError::Config)?;
+        let mut warnings = read.warnings;
+        warnings.extend(controller.apply(read.config).map_err(StartError::Config)?);
         Ok(Gateway {
             controller: Arc::new(controller),
             source,
@@ -291,6 +294,7 @@ impl GatewayBuilder {
             workers,
             admin: self.admin,
             watch: self.watch,
+            watched: read.watch,
             warnings,
         })
     }

@@ -145,7 +145,7 @@ impl Controller {
             .listeners
             .iter()
             .enumerate()
-            .map(|(position, listener)| {
+            .map(|(position, _)| {
                 self.plan(position, &config, &routes, &state, sinks.as_ref()?, &generation, problems)
             })
             .collect();
@@ -342,6 +342,13 @@ impl Controller {
     pub(crate) fn flush(&self, limit: std::time::Duration) {
         let sinks = self.state().sinks.clone();
         sinks.flush(limit);
+    }
+
+    /// The files with certificates and keys that the live configuration names.
+    pub(crate) fn pem_files(&self) -> Vec<std::path::PathBuf> {
+        let state = self.state();
+        let files = state.config.iter().flat_map(|config| config.pem_files());
+        files.map(std::path::Path::to_owned).collect()
     }
 
     /// Opens log files again, after they were moved away.

@@ -89,7 +89,11 @@ impl GatewayHandle {
     pub fn reload(&self) -> Reloaded {
         let _one = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         match self.0.source.read(&self.0.controller.registry) {
-            Ok(raw) => self.0.controller.apply(raw),
+            Ok(read) => {
+                let mut warnings = read.warnings;
+                warnings.extend(self.0.controller.apply(read.config)?);
+                Ok(warnings)
+            }
             Err(problems) => {
                 self.0.controller.reject(&problems);
                 Err(problems)

@@ -26,12 +26,14 @@ pub(crate) enum Origin {
 
 impl Source {
     /// Reads the configuration as it is now.
-    pub(crate) fn read(&self, registry: &Registry) -> Result<RawConfig, Diagnostics> {
-        let mut raw = match &self.origin {
-            Origin::Fixed(raw) => (**raw).clone(),
-            Origin::Files(paths) => load(paths, registry)?,
+    pub(crate) fn read(&self, registry: &Registry) -> Result<Read, Diagnostics> {
+        let (mut raw, mut problems, watch) = match &self.origin {
+            Origin::Fixed(raw) => ((**raw).clone(), Diagnostics::default(), Vec::new()),
+            Origin::Files(paths) => {
+                let loaded = load(paths, registry)?;
+                (loaded.config, loaded.warnings, loaded.watch)
+            }
         };
-        let mut problems = Diagnostics::default();
         for (name, address) in &self.listen {
             let Ok(bind) = address.parse::<BindAddress>() else {
                 problems.push(
@@ -56,14 +58,22 @@ impl Source {
                 ),
             }
         }
-        if problems.has_errors() { Err(problems) } else { Ok(raw) }
-    }
-
-    /// The files and folders it reads.
-    pub(crate) fn paths(&self) -> &[PathBuf] {
-        match &self.origin {
-            Origin::Fixed(_) => &[],
-            Origin::Files(paths) => paths,
+        if problems.has_errors() {
+            return Err(problems);
         }
+        Ok(Read {
+            config: raw,
+            warnings: problems,
+            watch,
+        })
     }
+}
+
+/// A configuration that was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) config: RawConfig,
+    pub(crate) warnings: Diagnostics,
+    /// Files and folders it came from.
+    pub(crate) watch: Vec<PathBuf>,
 }

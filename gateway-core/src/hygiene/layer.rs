@@ -168,6 +168,12 @@ fn note(request: &Request, exchange: &Exchange) {
     state.request.method = request.method().clone();
     state.request.uri = request.uri().clone();
     state.request.version = request.version();
-    state.request.host = headers.get(HOST).cloned();
+    state.request.host = match headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        None => request
+            .uri()
+            .authority()
+            .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok()),
+    };
     state.request.user_agent = headers.get(USER_AGENT).cloned();
 }

@@ -23,7 +23,6 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A listener that accepts.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) cell: Arc<ListenerCell>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) local: Option<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -55,7 +54,6 @@ pub(crate) fn start(
             Sockets::Unix(_, path) => Some(path.clone()),
             Sockets::Tcp(_) => None,
         },
-        cell: cell.clone(),
         connections: Arc::default(),
         stop,
     };
