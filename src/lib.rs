@@ -27,6 +27,9 @@
 //! | a way to connect | [`connect::Connector`] | `connector` |
 //! | a form of configuration | [`registry::Dialect`] | `dialect` |
 
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub use portcullis_core::{
     Body, ErrorClass, Filter, FilterCx, Flow, Gateway, GatewayError, Handler, HeadFilter, PoolLimits,
     Principal, Registry, Request, Response, SharedService, async_trait, admin, balance, body, bridge,
@@ -54,3 +57,6 @@ pub fn registry() -> registry::RegistryBuilder {
     #[cfg(not(feature = "plugins"))]
     return Registry::builder();
 }
+
+#[cfg(all(test, feature = "plugins"))]
+mod snippets;
