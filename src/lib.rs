@@ -60,3 +60,8 @@ pub fn registry() -> registry::RegistryBuilder {
 
 #[cfg(all(test, feature = "plugins"))]
 mod snippets;
+
+/// The programs of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/extending.md")]
+mod guide {}
