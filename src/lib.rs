@@ -62,6 +62,6 @@ pub fn registry() -> registry::RegistryBuilder {
 mod snippets;
 
 /// The programs of the guide.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "plugins"))]
 #[doc = include_str!("../docs/src/extending.md")]
 mod guide {}

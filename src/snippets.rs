@@ -13,7 +13,8 @@ struct Snippet {
 }
 
 /// What a list of filters stands in.
-const FILTERS: &str = "listeners: [{ name: web, bind: '127.0.0.1:0' }]\nroutes:\n- name: snippet\n  filters:\n";
+const FILTERS: &str =
+    "listeners: [{ name: web, bind: '127.0.0.1:0' }]\nroutes:\n- name: snippet\n  filters:\n";
 
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -63,9 +64,15 @@ fn every_printed_configuration_is_valid() {
     let mut checked = 0;
     for snippet in pages().iter().flat_map(|page| snippets(page)) {
         let registry = crate::registry().build().unwrap();
-        let built = Gateway::builder(registry).yaml(snippet.text).workers(1).build();
+        let built = Gateway::builder(registry)
+            .yaml(snippet.text)
+            .workers(1)
+            .build();
         if let Err(problems) = built {
-            panic!("the configuration at {} is refused:\n{problems}", snippet.place);
+            panic!(
+                "the configuration at {} is refused:\n{problems}",
+                snippet.place
+            );
         }
         checked += 1;
     }
@@ -87,10 +94,15 @@ fn keys(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
 #[test]
 fn the_guide_names_every_key_and_every_plugin() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
-    let text: String = ["configuration.md", "filters.md", "upstreams.md", "quick-start.md"]
-        .iter()
-        .map(|page| fs::read_to_string(root.join(page)).unwrap())
-        .collect();
+    let text: String = [
+        "configuration.md",
+        "filters.md",
+        "upstreams.md",
+        "quick-start.md",
+    ]
+    .iter()
+    .map(|page| fs::read_to_string(root.join(page)).unwrap())
+    .collect();
     let registry = crate::registry().build().unwrap();
     let mut expected = BTreeSet::new();
     keys(&registry.schema(), &mut expected);
