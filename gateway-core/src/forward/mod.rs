@@ -9,6 +9,7 @@ mod retry;
 mod split;
 
 pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
+pub(crate) use budget::RetryBudget;
 pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use split::{Backend, Split};
 

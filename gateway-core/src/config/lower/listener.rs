@@ -42,6 +42,7 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
             path: PathPolicy {
                 merge_slashes: raw.merge_slashes,
             },
+            tracer: None,
         },
         fingerprint: print(raw, tls.as_ref()),
         tls,
