@@ -8,7 +8,7 @@ use std::task::Context;
 use futures_util::task::AtomicWaker;
 use http::StatusCode;
 
-use crate::error::{GatewayError, chain};
+use crate::error::{ErrorClass, GatewayError, chain};
 use crate::exchange::{ConnInfo, Exchange};
 use crate::gateway::{ListenerCell, ListenerEntry};
 use crate::settings::HttpSettings;
@@ -89,12 +89,14 @@ pub(crate) struct ExchangeReport {
     received: u64,
     sent: u64,
     aborted: bool,
+    admitted: bool,
 }
 
 impl ExchangeReport {
     pub(crate) fn new(exchange: Exchange, entry: Arc<ListenerEntry>) -> Self {
-        entry.telemetry.begin();
+        let admitted = entry.telemetry.begin();
         Self {
+            admitted,
             exchange,
             entry,
             status: None,
@@ -102,6 +104,21 @@ impl ExchangeReport {
             sent: 0,
             aborted: true,
         }
+    }
+
+    /// Whether the listener takes another request now.
+    ///
+    /// # Errors
+    /// 503 when as many as it may are in flight.
+    pub(crate) fn admit(&self) -> Result<(), GatewayError> {
+        if self.admitted {
+            return Ok(());
+        }
+        Err(
+            GatewayError::new(ErrorClass::Overloaded, "admitting a request: too many are in flight")
+                .with_reason("max_requests_in_flight")
+                .with_retry_after(1),
+        )
     }
 
     /// The head of the reply is known.

@@ -4,7 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-//B pub mod admin;
+pub mod admin;
 pub mod balance;
 pub mod body;
 pub mod bridge;
@@ -49,7 +49,7 @@ pub use body::Body;
 pub use bridge::island;
 pub use error::{ErrorClass, GatewayError};
 pub use filter::{Filter, FilterCx, Flow, HeadFilter};
-//B pub use gateway::Gateway;
+pub use gateway::Gateway;
 pub use handler::{Handler, Request, Response, SharedService};
 pub use pool::PoolLimits;
 pub use principal::Principal;

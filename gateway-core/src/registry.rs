@@ -191,6 +191,12 @@ impl Registry {
         self.0.dialects.iter().find(|dialect| dialect.recognises(document))
     }
 
+    /// The names of the dialects, in the order they are asked.
+    #[must_use]
+    pub fn dialects(&self) -> Vec<&'static str> {
+        self.0.dialects.iter().map(|dialect| dialect.name()).collect()
+    }
+
     /// The JSON Schema of the native configuration with every registered plugin.
     #[must_use]
     pub fn schema(&self) -> serde_json::Value {

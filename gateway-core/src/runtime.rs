@@ -65,6 +65,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// The runtime this is called in, as a place to serve connections.
+    pub(crate) fn here() -> Self {
+        Self {
+            handle: Handle::current(),
+            load: Arc::default(),
+        }
+    }
+
     /// Starts a task on the worker.
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn spawn<F>(&self, future: F)

@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod api;
 pub mod body_limit;
 #[cfg(feature = "compression")]
 pub mod compression;

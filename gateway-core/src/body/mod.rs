@@ -114,15 +114,6 @@ impl Body {
             _ => {}
         }
     }
-
-    /// The complete body, when it is in memory already.
-    pub(crate) fn as_full(&self) -> Option<&[u8]> {
-        match &self.0 {
-            Repr::Empty => Some(&[]),
-            Repr::Full(data) => Some(data),
-            _ => None,
-        }
-    }
 }
 
 impl HttpBody for Body {

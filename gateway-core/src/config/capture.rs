@@ -111,7 +111,22 @@ impl<'de> Deserialize<'de> for Captured {
 
 impl Serialize for Captured {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.node().to_json().serialize(serializer)
+        InOrder(self.node()).serialize(serializer)
+    }
+}
+
+/// Writes a sub-tree with its keys in the order of the file.
+struct InOrder<'d>(NodeRef<'d>);
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.kind() {
+            Kind::Seq => serializer.collect_seq(self.0.items().map(InOrder)),
+            Kind::Map => {
+                serializer.collect_map(self.0.entries().map(|(key, value)| (key, InOrder(value))))
+            }
+            _ => self.0.to_json().serialize(serializer),
+        }
     }
 }
 
@@ -149,6 +164,13 @@ impl<T> Located<T> {
             .as_ref()
             .map(|origin| origin.node().path())
             .unwrap_or_default()
+    }
+
+    /// The mapping or list that the value was written in.
+    pub(super) fn parent(&self) -> Option<NodeRef<'_>> {
+        self.origin
+            .as_ref()
+            .and_then(|origin| origin.node().parent())
     }
 
     /// An error about this value, pointing at it.

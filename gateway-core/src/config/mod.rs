@@ -26,21 +26,32 @@ mod capture;
 mod decode;
 mod diagnostic;
 mod fault;
+pub mod ir;
+mod load;
+mod lower;
+mod merge;
 mod node;
 mod parse_toml;
 mod parse_yaml;
+mod pem;
 pub mod raw;
 mod tree;
 pub mod units;
 pub mod values;
+mod write;
 
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
+pub use ir::Config;
+pub use load::{Loaded, load, parse_native, translate};
+pub use lower::lower;
 pub use node::{Document, Format, Kind, NodeRef};
+pub use pem::Pem;
 pub use raw::{RawConfig, schema};
 pub use tree::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_FILE_BYTES, MAX_NODES};
 pub use units::{ByteSize, TimeSpan};
 pub use values::{
     BindAddress, Cidr, EndpointAddress, HostRewrite, RetryCondition, StatusRange, ValueError,
 };
+pub use write::to_native;

@@ -341,7 +341,7 @@ impl<'d> NodeRef<'d> {
         }
     }
 
-    fn parent(self) -> Option<Self> {
+    pub(super) fn parent(self) -> Option<Self> {
         self.document
             .stored(self.id)
             .parent

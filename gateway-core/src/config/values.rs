@@ -126,7 +126,8 @@ pub(super) use scalar;
 const CIDR: &str = "an address range such as 10.0.0.0/8";
 const BIND: &str =
     "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
-const ENDPOINT: &str = "an endpoint such as 10.0.0.1:8080, [::1]:8080 or unix:/run/app.sock";
+const ENDPOINT: &str =
+    "an endpoint such as 10.0.0.1:8080, [::1]:8080, orders:8080 or unix:/run/app.sock";
 const STATUS: &str = "a status such as 200 or a range such as 200-299";
 const CONDITION: &str = "a retry condition such as connect-failure or \"503\"";
 const HOST: &str = "preserve, endpoint or a host name";
@@ -230,13 +231,15 @@ scalar!(BindAddress, BIND, {
     "examples": ["0.0.0.0:8443", "[::]:80", ":8080", "unix:/run/gateway.sock"],
 });
 
-/// One address of an upstream: `10.0.0.1:8080`, `[::1]:8080` or `unix:/path`. Names are resolved by a
-/// discovery, never here.
+/// One address of an upstream: `10.0.0.1:8080`, `[::1]:8080`, `orders.svc:8080` or `unix:/path`. Names are
+/// resolved by a discovery, never here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EndpointAddress {
     /// A TCP address; the port is not 0.
     Tcp(SocketAddr),
+    /// A host name and a port that is not 0. It stands for every address of the name.
+    Name(String, u16),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
@@ -248,11 +251,15 @@ impl FromStr for EndpointAddress {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix_path(path, ENDPOINT).map(Self::Unix);
         }
-        let address = socket(text, ENDPOINT)?;
-        if address.port() == 0 {
-            Err(ValueError::new(ENDPOINT))
-        } else {
-            Ok(Self::Tcp(address))
+        let named = text.rsplit_once(':').filter(|(host, _)| is_host_name(host));
+        let address = match named.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+            Some((host, port)) => Self::Name(host.to_owned(), port),
+            None => Self::Tcp(socket(text, ENDPOINT)?),
+        };
+        match &address {
+            Self::Tcp(socket) if socket.port() == 0 => Err(ValueError::new(ENDPOINT)),
+            Self::Name(_, 0) => Err(ValueError::new(ENDPOINT)),
+            _ => Ok(address),
         }
     }
 }
@@ -261,6 +268,7 @@ impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -268,8 +276,8 @@ impl fmt::Display for EndpointAddress {
 
 scalar!(EndpointAddress, ENDPOINT, {
     "type": "string",
-    "description": "An IP address and port, or `unix:` and a path.",
-    "examples": ["10.0.0.1:8080", "[::1]:8080", "unix:/run/app.sock"],
+    "description": "An IP address or a host name and a port, or `unix:` and a path.",
+    "examples": ["10.0.0.1:8080", "[::1]:8080", "orders:8080", "unix:/run/app.sock"],
 });
 
 /// HTTP status codes from one to another, both included: `200`, `200-299`, `2xx`.
@@ -436,17 +444,34 @@ fn socket(text: &str, expected: &'static str) -> Result<SocketAddr, ValueError> 
     let fail = ValueError::new(expected);
     text.parse().map_err(|_| match text.rsplit_once(':') {
         _ if text.parse::<IpAddr>().is_ok() => fail.hint("write the port too"),
-        Some((host, port)) if !host.contains(':') && !host.is_empty() && port.parse::<u16>().is_ok() => {
-            if expected == ENDPOINT {
-                fail.hint(format!(
-                    "endpoints are addresses; for a name write `discovery: {{ type: dns, host: {host}, port: {port} }}`"
-                ))
-            } else {
+        Some((host, port))
+            if !host.contains(':') && !host.is_empty() && port.parse::<u16>().is_ok() =>
+        {
+            if expected == BIND {
                 fail.hint("a listener needs an address, not a name")
+            } else {
+                fail
             }
         }
         _ => fail,
     })
+}
+
+/// Letters, digits, `-` and `_` in labels (RFC 1123, section 2.1; underscores are deployed). A last label of digits
+/// only would be a broken IPv4 address.
+fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let last_is_number = text
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let label = |label: &str| {
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && !last_is_number && text.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -461,7 +486,13 @@ mod tests {
         for text in ["0.0.0.0:8443", "[::]:80", "unix:/run/a.sock"] {
             assert_eq!(text.parse::<BindAddress>().unwrap().to_string(), text);
         }
-        for text in ["10.0.0.1:8080", "[::1]:8080", "unix:/run/a.sock"] {
+        for text in [
+            "10.0.0.1:8080",
+            "[::1]:8080",
+            "localhost:80",
+            "a.b-c.svc:8080",
+            "unix:/run/a.sock",
+        ] {
             assert_eq!(text.parse::<EndpointAddress>().unwrap().to_string(), text);
         }
         for text in ["200", "200-299"] {
@@ -485,16 +516,28 @@ mod tests {
         }
         for text in [
             "",
-            "localhost:80",
+            "a b:80",
             "1.2.3.4",
             ":x",
             "unix:a",
             "1.2.3.4:99999",
+            "10.0.0:80",
+            "a..b:80",
+            "-a:80",
         ] {
             assert!(text.parse::<BindAddress>().is_err(), "{text}");
             assert!(text.parse::<EndpointAddress>().is_err(), "{text}");
         }
-        assert!("10.0.0.1:0".parse::<EndpointAddress>().is_err());
+        for text in [
+            "10.0.0.1:0",
+            "localhost:0",
+            "localhost",
+            "localhost:x",
+            ":80",
+        ] {
+            assert!(text.parse::<EndpointAddress>().is_err(), "{text}");
+        }
+        assert!("localhost:80".parse::<BindAddress>().is_err());
         for text in ["", "99", "600", "300-200", "9xx", "x", "0xx", "65535xx"] {
             assert!(text.parse::<StatusRange>().is_err(), "{text}");
         }

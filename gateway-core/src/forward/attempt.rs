@@ -63,7 +63,7 @@ impl Handler for Forward {
         match &self.retry {
             // An upgraded body is a conversation: it cannot be held back and said again.
             Some(policy) if policy.attempts > 0 && !upgrading => {
-                self.budget.deposit();
+                self.budget.deposit(policy.budget);
                 self.repeat(policy, parts, body, done_by, &exchange).await
             }
             _ => {
@@ -137,7 +137,7 @@ impl Forward {
                 || number >= policy.attempts
                 || !replay.is_whole()
                 || !left
-                || !self.budget.withdraw()
+                || !self.budget.withdraw(policy.budget)
             {
                 return outcome.map_err(|failure| failure.error);
             }

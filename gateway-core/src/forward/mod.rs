@@ -9,7 +9,8 @@ mod retry;
 mod split;
 
 pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
-pub use retry::{RetryOn, RetryPolicy};
+pub(crate) use budget::RetryBudget;
+pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use split::{Backend, Split};
 
 pub(crate) use attempt::{Forward, SendOnce};

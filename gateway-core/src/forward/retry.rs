@@ -22,17 +22,36 @@ pub struct RetryPolicy {
     pub max_backoff: Duration,
     /// Request bodies are kept for another attempt up to this many bytes.
     pub buffer: usize,
+    /// How many retries there may be compared to requests.
+    pub budget: RetryBudgetLimits,
+}
+
+/// How many retries a route may make compared to its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RetryBudgetLimits {
+    /// Retries per hundred requests; what is not used is saved, up to a hundred retries.
+    pub percent: u32,
+    /// Retries in each second that are always allowed.
+    pub min_per_second: u32,
+}
+
+impl Default for RetryBudgetLimits {
+    fn default() -> Self {
+        Self { percent: 20, min_per_second: 3 }
+    }
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 1,
-            on: vec![RetryOn::ConnectFailure],
+            on: vec![RetryOn::ConnectFailure, RetryOn::RefusedStream],
             non_idempotent: false,
             backoff: Duration::from_millis(25),
             max_backoff: Duration::from_millis(250),
             buffer: 64 * 1024,
+            budget: RetryBudgetLimits::default(),
         }
     }
 }
@@ -43,6 +62,8 @@ impl Default for RetryPolicy {
 pub enum RetryOn {
     /// No connection could be made: nothing was sent.
     ConnectFailure,
+    /// The upstream refused the request before it did anything with it (RFC 9113, section 8.7).
+    RefusedStream,
     /// The upstream cut the connection before a response.
     Reset,
     /// An attempt took longer than `per_try`.
@@ -56,36 +77,43 @@ pub enum RetryOn {
 }
 
 impl RetryOn {
-    /// Reads `connect-failure`, `reset`, `timeout`, `5xx`, `gateway-error` or a status.
+    /// Reads `connect-failure`, `refused-stream`, `reset`, `timeout`, `5xx`, `gateway-error` or a status from 100 to 599.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "connect-failure" => Self::ConnectFailure,
+            "refused-stream" => Self::RefusedStream,
             "reset" => Self::Reset,
             "timeout" => Self::Timeout,
             "5xx" => Self::ServerError,
             "gateway-error" => Self::GatewayError,
-            status => Self::Status(status.parse().ok()?),
+            status => {
+                let status: StatusCode = status.parse().ok()?;
+                (status.as_u16() < 600).then_some(Self::Status(status))?
+            }
         })
     }
 
     /// All spellings that [`parse`](Self::parse) knows, beside statuses.
-    pub const NAMES: [&'static str; 5] =
-        ["connect-failure", "reset", "timeout", "5xx", "gateway-error"];
+    pub const NAMES: [&'static str; 6] =
+        ["connect-failure", "refused-stream", "reset", "timeout", "5xx", "gateway-error"];
 }
 
 impl RetryPolicy {
     pub(crate) fn wants_error(&self, error: &GatewayError, method: &Method) -> bool {
+        let untouched = error.retry_safety() == RetrySafety::NotSent;
         let listed = match error.class() {
             ErrorClass::Connect | ErrorClass::ConnectTimeout => {
                 self.on.contains(&RetryOn::ConnectFailure)
             }
-            ErrorClass::UpstreamReset => self.on.contains(&RetryOn::Reset),
+            ErrorClass::UpstreamReset => {
+                self.on.contains(&RetryOn::Reset)
+                    || (untouched && self.on.contains(&RetryOn::RefusedStream))
+            }
             ErrorClass::UpstreamTimeout => self.on.contains(&RetryOn::Timeout),
             _ => false,
         };
-        listed
-            && (error.retry_safety() == RetrySafety::NotSent || self.may_repeat(method))
+        listed && (untouched || self.may_repeat(method))
     }
 
     pub(crate) fn wants_status(&self, status: StatusCode, method: &Method) -> bool {
@@ -136,11 +164,15 @@ mod tests {
         let policy = policy(&[RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::ServerError]);
         let refused = GatewayError::new(ErrorClass::Connect, "x").with_retry(RetrySafety::NotSent);
         let reset = GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::Idempotent);
+        let refused_stream = GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::NotSent);
         assert!(policy.wants_error(&refused, &Method::POST));
         assert!(!policy.wants_error(&reset, &Method::POST));
         assert!(policy.wants_error(&reset, &Method::GET));
         assert!(policy.wants_status(StatusCode::BAD_GATEWAY, &Method::PUT));
         assert!(!policy.wants_status(StatusCode::BAD_GATEWAY, &Method::POST));
+        let default = RetryPolicy::default();
+        assert!(default.wants_error(&refused_stream, &Method::POST));
+        assert!(!default.wants_error(&reset, &Method::GET));
     }
 
     #[test]
@@ -160,5 +192,6 @@ mod tests {
         }
         assert_eq!(RetryOn::parse("503"), Some(RetryOn::Status(StatusCode::SERVICE_UNAVAILABLE)));
         assert_eq!(RetryOn::parse("never"), None);
+        assert_eq!(RetryOn::parse("600"), None);
     }
 }

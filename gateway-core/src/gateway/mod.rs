@@ -1,24 +1,32 @@
 //! The running gateway: compiled snapshots, listeners, reload and drain.
 
-//B mod build;
+mod build;
 mod cell;
-//B mod compile;
+mod compile;
 mod connections;
-//B mod handle;
+mod handle;
+mod merged;
 mod panic_guard;
-//B mod process;
-//B mod routes;
+mod process;
+mod routes;
+mod sinks;
 mod snapshot;
+mod source;
 mod stack;
 mod telemetry;
-//B mod upstreams;
+mod tls;
+mod upstreams;
+mod watch;
 
-//B pub use build::{Gateway, GatewayBuilder, GatewayError as StartError};
-//B pub use handle::{GatewayHandle, HttpService, Reloaded};
+pub use build::{Gateway, GatewayBuilder, StartError};
+pub use handle::{GatewayHandle, HttpService, Reloaded};
 pub use panic_guard::{PanicGuard, PanicGuardLayer};
-//B pub use process::Process;
+pub use process::Process;
 pub use stack::{ChainLayer, Chained, EdgeMode, LayerInfo, ListenerParts, Mode};
 pub use telemetry::RouteMetrics;
 
 pub(crate) use cell::{ListenerCell, ListenerEntry};
+pub(crate) use compile::Controller;
 pub(crate) use connections::Connections;
+pub(crate) use snapshot::Generation;
+pub(crate) use telemetry::Telemetry;

@@ -45,6 +45,16 @@ impl RouteMetrics {
         }
     }
 
+    /// Handles that nobody sees.
+    pub(crate) fn detached() -> Self {
+        Self {
+            by_class: std::array::from_fn(|_| Counter::detached()),
+            duration: Histogram::detached(Buckets::LATENCY),
+            received: Counter::detached(),
+            sent: Counter::detached(),
+        }
+    }
+
     fn end(&self, outcome: &Outcome, duration: std::time::Duration) {
         let class = match outcome.status {
             Some(status) if !outcome.aborted => usize::from(status.as_u16() / 100).min(5),

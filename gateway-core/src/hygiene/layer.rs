@@ -12,6 +12,7 @@ use crate::error::{ErrorClass, ErrorForm, GatewayError};
 use crate::exchange::Exchange;
 use crate::filter::settle;
 use crate::handler::{Handler, Request, Response};
+use crate::observe::Tracer;
 use crate::upgrade::Upgrade;
 
 /// Cleans requests before any filter or route sees them, and replies after all of them; renders errors.
@@ -28,6 +29,8 @@ pub struct HygieneLayer {
     pub forwarded: ForwardedPolicy,
     /// How paths are normalised.
     pub path: PathPolicy,
+    /// Continues or starts a trace for each request.
+    pub tracer: Option<Tracer>,
 }
 
 impl<H: Handler> Layer<H> for HygieneLayer {
@@ -90,6 +93,14 @@ impl<H> Hygiene<H> {
             &self.settings.trusted,
             self.settings.forwarded,
         );
+        if let Some(principal) = &exchange.conn().principal {
+            request.extensions_mut().insert(principal.clone());
+        }
+        if let Some(tracer) = &self.settings.tracer {
+            let trace = tracer.start(request.headers());
+            tracer.inject(&trace, request.headers_mut());
+            exchange.state().trace = Some(trace);
+        }
         Ok(())
     }
 
@@ -157,6 +168,12 @@ fn note(request: &Request, exchange: &Exchange) {
     state.request.method = request.method().clone();
     state.request.uri = request.uri().clone();
     state.request.version = request.version();
-    state.request.host = headers.get(HOST).cloned();
+    state.request.host = match headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        None => request
+            .uri()
+            .authority()
+            .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok()),
+    };
     state.request.user_agent = headers.get(USER_AGENT).cloned();
 }

@@ -179,7 +179,8 @@ mod tests {
         fn a_normal_path_is_a_fixed_point(path in "(/[a-z.%0-9A-F/]{0,12}){1,4}", merge: bool) {
             let policy = PathPolicy { merge_slashes: merge };
             if let Ok(once) = normalize(&path, policy) {
-                prop_assert_eq!(normalize(&once, policy).as_deref(), Ok(&*once));
+                let twice = normalize(&once, policy);
+                prop_assert_eq!(twice.as_deref(), Ok(&*once));
                 prop_assert!(once.starts_with('/'));
                 prop_assert!(!once.split('/').any(|segment| segment == ".." || segment == "."));
             }

@@ -23,7 +23,6 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A listener that accepts.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) cell: Arc<ListenerCell>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) local: Option<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -47,7 +46,7 @@ pub(crate) fn start(
     cell: Arc<ListenerCell>,
     workers: &[Worker],
     max_connections: Option<usize>,
-) -> io::Result<Running> {
+) -> Running {
     let (stop, stopped) = watch::channel(false);
     let running = Running {
         local: sockets.local(),
@@ -55,7 +54,6 @@ pub(crate) fn start(
             Sockets::Unix(_, path) => Some(path.clone()),
             Sockets::Tcp(_) => None,
         },
-        cell: cell.clone(),
         connections: Arc::default(),
         stop,
     };
@@ -96,7 +94,7 @@ pub(crate) fn start(
             });
         }
     }
-    Ok(running)
+    running
 }
 
 fn deal(workers: &[Worker], task: impl Future<Output = ()> + Send + 'static) {

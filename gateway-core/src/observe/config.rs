@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::metrics::DEFAULT_MAX_SERIES;
+use crate::config::Located;
 
 /// The access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,7 +93,7 @@ pub enum PropagationConfig {
 pub struct OtlpConfig {
     /// Base address of the collector, such as `http://127.0.0.1:4318`; `/v1/traces` is appended unless
     /// the path ends so. Only `http://` for now.
-    pub endpoint: String,
+    pub endpoint: Located<String>,
     /// What the spans' `service.name` says. Default `portcullis`.
     #[serde(default = "default_service_name")]
     pub service_name: String,

@@ -215,14 +215,6 @@ impl Pool {
             drop(expired);
         }
     }
-
-    /// Closes every idle connection, because the endpoint is gone.
-    pub(crate) fn clear(&self) {
-        for shard in &self.shards {
-            let state = std::mem::take(&mut *lock(shard));
-            drop(state);
-        }
-    }
 }
 
 impl fmt::Debug for Pool {

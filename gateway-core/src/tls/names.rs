@@ -31,6 +31,11 @@ impl fmt::Display for NamePattern {
     }
 }
 
+/// Whether a certificate can be served for the name: a host, or `*.` and a host.
+pub(crate) fn is_served_name(text: &str) -> bool {
+    NamePattern::parse(text).is_some()
+}
+
 /// `text` as a host name in its one comparable form: lower case, no trailing dot. `None` when it is
 /// not a DNS name in the preferred syntax of RFC 1034, section 3.5 (underscores allowed, because
 /// deployed names have them). Internationalised names have to be in their ASCII (`xn--`) form.

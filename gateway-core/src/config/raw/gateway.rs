@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     RawListener, RawRetry, RawRoute, RawRouteTimeouts, RawUpstream, is_default, is_yes, yes,
 };
-use crate::config::{capture::Located, units::TimeSpan, values::BindAddress};
+use crate::{
+    config::{capture::Located, units::TimeSpan, values::BindAddress},
+    observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
+};
 
 /// The native configuration of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -29,12 +32,15 @@ pub struct RawConfig {
     /// The listener for operators: health, metrics, configuration and the dashboard.
     #[serde(skip_serializing_if = "is_default")]
     pub admin: RawAdmin,
-    /// One line for every request. Left out: no access log.
+    /// One line for every request. Left out: no access log; `{}`: one with the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_log: Option<RawAccessLog>,
-    /// Spans sent to a collector, and trace headers passed on. Left out: headers pass untouched, no spans.
+    pub access_log: Option<AccessLogConfig>,
+    /// Trace headers passed on, and spans sent to a collector. Left out: headers pass untouched, no spans.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracing: Option<RawTracing>,
+    pub tracing: Option<TracingConfig>,
+    /// What is counted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub metrics: MetricsConfig,
     /// What routes use where they say nothing themselves.
     #[serde(skip_serializing_if = "is_default")]
     pub defaults: RawDefaults,
@@ -65,87 +71,6 @@ impl Default for RawAdmin {
             bind: BindAddress::Tcp(address).into(),
         }
     }
-}
-
-/// One line for every request.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "AccessLog")]
-#[non_exhaustive]
-pub struct RawAccessLog {
-    /// `stdout`, `stderr`, or the path of a file that lines are appended to. Default: `stdout`.
-    pub output: Located<String>,
-    /// How a line is written. Default: `json`.
-    pub format: LogFormat,
-    /// The share of requests that is logged, from 0 to 1. Failed requests (status 500 and above, or no answer)
-    /// are always logged. Default: 1.
-    pub sample: Located<f64>,
-}
-
-impl Default for RawAccessLog {
-    fn default() -> Self {
-        Self {
-            output: Located::from("stdout".to_owned()),
-            format: LogFormat::Json,
-            sample: 1.0.into(),
-        }
-    }
-}
-
-/// How a line of the access log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// `key=value` pairs.
-    Text,
-    /// The combined format of Apache's httpd.
-    Combined,
-}
-
-/// Distributed tracing.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Tracing")]
-#[non_exhaustive]
-pub struct RawTracing {
-    /// The collector, an `http:` or `https:` URL that speaks OTLP. Left out: headers are passed on and created,
-    /// but no span is sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<Located<String>>,
-    /// The name of this gateway in the spans. Default: `portcullis`.
-    pub service_name: String,
-    /// The share of traces that is recorded when the request does not say, from 0 to 1. Default: 0.01.
-    pub sample: Located<f64>,
-    /// Which trace headers are understood and written, the preferred one first. Default: `[w3c]`.
-    pub propagate: Vec<Propagation>,
-}
-
-impl Default for RawTracing {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            service_name: "portcullis".to_owned(),
-            sample: 0.01.into(),
-            propagate: vec![Propagation::W3c],
-        }
-    }
-}
-
-/// A family of trace headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Propagation {
-    /// `traceparent` and `tracestate` (W3C Trace Context).
-    W3c,
-    /// `x-b3-traceid` and its companions (Zipkin B3, multiple headers).
-    B3,
-    /// `b3` (Zipkin B3, single header).
-    B3Single,
 }
 
 /// What routes use where they say nothing themselves.
@@ -193,7 +118,7 @@ impl Default for RawLimits {
 /// The JSON Schema (draft 2020-12) of [`RawConfig`].
 ///
 /// A place that takes plugins refers to `PluginSpec` and carries `x-portcullis-plugins` with the kind of plugin
-/// it takes (`filter`, `matcher`, `balancer` or `discovery`), for a caller that knows which are registered.
+/// it takes (`filter`, `matcher`, `balancer`, `discovery` or `connector`), for a caller that knows which are registered.
 #[must_use]
 pub fn schema() -> serde_json::Value {
     schemars::schema_for!(RawConfig).to_value()

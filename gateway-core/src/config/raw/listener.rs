@@ -1,10 +1,6 @@
 //! Listeners as they are written.
 
-use std::{
-    num::{NonZeroU32, NonZeroU64},
-    path::PathBuf,
-    time::Duration,
-};
+use std::num::{NonZeroU32, NonZeroU64};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,8 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
+    pem::Pem,
     units::{ByteSize, TimeSpan},
     values::{BindAddress, Cidr},
+};
+use crate::{
+    http1::HeadLimits,
+    settings::{ConnTimeouts, Http2Settings},
 };
 
 /// A place where connections come in.
@@ -43,6 +44,10 @@ pub struct RawListener {
     /// Which headers tell upstreams about the client. Default: `x-forwarded`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub forwarded: Forwarded,
+    /// Make one slash of several in paths (`//a///b` is `/a/b`), before routes are chosen and for upstreams. Default:
+    /// `false`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub merge_slashes: bool,
     /// What one listener and one connection may use.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: RawListenerLimits,
@@ -67,6 +72,7 @@ impl RawListener {
             filters: Vec::new(),
             trusted_proxies: Vec::new(),
             forwarded: Forwarded::default(),
+            merge_slashes: false,
             limits: RawListenerLimits::default(),
             timeouts: RawListenerTimeouts::default(),
             reuse_port: true,
@@ -129,10 +135,11 @@ pub struct RawServerTls {
 #[schemars(rename = "Certificate")]
 #[non_exhaustive]
 pub struct RawCertificate {
-    /// Path of a PEM file with the certificate first and its intermediates after it. Read again when it changes.
-    pub cert: Located<PathBuf>,
-    /// Path of a PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
-    pub key: Located<PathBuf>,
+    /// Path of a PEM file with the certificate first and its intermediates after it, read again when it changes; or
+    /// the PEM text itself. Relative paths begin at the folder of the file they are written in.
+    pub cert: Located<Pem>,
+    /// The same for the private key (PKCS#8, PKCS#1 or SEC1).
+    pub key: Located<Pem>,
     /// Server names it is used for; `*.example.com` covers one label. Default: the names in the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<Located<String>>,
@@ -151,9 +158,9 @@ pub struct RawClientAuth {
     /// Whether a certificate is asked for, or needed. Default: `require`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mode: ClientAuthMode,
-    /// Path of a PEM file with the authorities whose certificates are accepted. Needed unless `mode` is `off`.
+    /// PEM file, or text, with the authorities whose certificates are accepted. Needed unless `mode` is `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<Located<PathBuf>>,
+    pub ca: Option<Located<Pem>>,
 }
 
 /// Whether clients show a certificate.
@@ -208,9 +215,9 @@ pub struct RawListenerLimits {
     /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_in_flight: Option<NonZeroU64>,
-    /// Size of a request's line and headers; more is answered with 431 (RFC 6585). Default: `64KiB`.
+    /// Size of a request's line and headers; more is answered with 431 (RFC 6585). At least `1KiB`. Default: `64KiB`.
     pub max_head_bytes: ByteSize,
-    /// Number of header fields of a request; more are answered with 431. Default: 100.
+    /// Number of header fields of a request; more are answered with 431. Default: 128.
     pub max_headers: NonZeroU32,
     /// Requests at a time on one HTTP/2 connection (RFC 9113, section 5.1.2). Default: 200.
     pub max_streams: NonZeroU32,
@@ -218,14 +225,16 @@ pub struct RawListenerLimits {
 
 impl Default for RawListenerLimits {
     fn default() -> Self {
-        const HEADERS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-        const STREAMS: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
+        let (head, http2) = (HeadLimits::default(), Http2Settings::default());
+        let headers = u32::try_from(head.max_headers)
+            .ok()
+            .and_then(NonZeroU32::new);
         Self {
             max_connections: None,
             max_requests_in_flight: None,
-            max_head_bytes: ByteSize::new(64 * 1024),
-            max_headers: HEADERS,
-            max_streams: STREAMS,
+            max_head_bytes: ByteSize::new(head.max_head_bytes as u64),
+            max_headers: headers.unwrap_or(NonZeroU32::MIN),
+            max_streams: NonZeroU32::new(http2.max_concurrent_streams).unwrap_or(NonZeroU32::MIN),
         }
     }
 }
@@ -238,22 +247,27 @@ impl Default for RawListenerLimits {
 pub struct RawListenerTimeouts {
     /// From the connection to its first bytes, TLS handshake included. Default: `10s`.
     pub detect: TimeSpan,
-    /// From the first byte of a request to the end of its headers. Default: `10s`.
+    /// From the first byte of a request to the end of its headers. Default: `30s`.
     pub head: TimeSpan,
-    /// Between two requests of a connection; then it is closed. Default: `60s`.
+    /// Between two requests of a connection; then it is closed. Default: `75s`.
     pub idle: TimeSpan,
-    /// Between two pieces of a body, in either direction. Default: `30s`.
+    /// Between two pieces of a request's body. Default: `60s`.
     pub body_idle: TimeSpan,
 }
 
 impl Default for RawListenerTimeouts {
     fn default() -> Self {
-        let seconds = |number| TimeSpan::new(Duration::from_secs(number));
+        let ConnTimeouts {
+            detect,
+            head,
+            idle,
+            body_idle,
+        } = ConnTimeouts::default();
         Self {
-            detect: seconds(10),
-            head: seconds(10),
-            idle: seconds(60),
-            body_idle: seconds(30),
+            detect: detect.into(),
+            head: head.into(),
+            idle: idle.into(),
+            body_idle: body_idle.into(),
         }
     }
 }

@@ -218,7 +218,10 @@ where
     })
 }
 
-fn exactly_one<T>(given: impl IntoIterator<Item = Option<T>>, names: &str) -> Result<T, String> {
+pub(super) fn exactly_one<T>(
+    given: impl IntoIterator<Item = Option<T>>,
+    names: &str,
+) -> Result<T, String> {
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(only), None) => Ok(only),

@@ -17,10 +17,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-pub use gateway::{
-    LogFormat, Propagation, RawAccessLog, RawAdmin, RawConfig, RawDefaults, RawLimits, RawTracing,
-    schema,
-};
+pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
 pub use listener::{
     ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
     RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
@@ -28,7 +25,7 @@ pub use listener::{
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
 pub use upstream::{
-    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
+    HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
     RawUpstreamLimits, RawUpstreamTimeouts,
 };
 

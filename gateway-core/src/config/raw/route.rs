@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{RawMatch, is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
-    units::TimeSpan,
+    units::{ByteSize, TimeSpan},
     values::RetryCondition,
 };
 
@@ -82,7 +82,7 @@ pub struct RawRouteTimeouts {
     /// One attempt, from choosing an endpoint to the headers of its response. Default: off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_try: Option<TimeSpan>,
-    /// Between two pieces of a response or of an upgraded connection. Default: `60s`.
+    /// The longest silence of the upstream, before and within a response, and of an upgraded connection. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<TimeSpan>,
 }
@@ -95,10 +95,18 @@ pub struct RawRouteTimeouts {
 pub struct RawRetry {
     /// How often a request is tried again after the first time. 0: never. Default: 1.
     pub attempts: u32,
-    /// What counts as failed: `connect-failure` (nothing was sent), `reset`, `refused-stream` (the upstream says it did
-    /// nothing), `timeout` (of one attempt), or a status such as `503` or `5xx`. Default: `[connect-failure, refused-stream]`,
-    /// which are safe for any method.
+    /// What counts as failed: `connect-failure` (nothing was sent), `refused-stream` (the upstream says that it did
+    /// nothing), `reset` (no answer), `timeout` (of one attempt), a status such as `503`, `gateway-error` (502, 503 and
+    /// 504) or `5xx`. Default: `[connect-failure, refused-stream]`, which are safe for any method; the others are tried
+    /// again for idempotent methods only (RFC 9110, section 9.2.2).
     pub on: Vec<Located<RetryCondition>>,
+    /// Also try requests again that are not idempotent, such as POST, and may have reached the upstream. Default:
+    /// `false`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub non_idempotent: bool,
+    /// Bodies of requests are kept up to this size to be sent again; requests with larger ones are not tried again.
+    /// Default: `64KiB`.
+    pub buffer: ByteSize,
     /// How many retries there may be compared to requests. Left out: 20 % and at least 3 a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<RawRetryBudget>,
@@ -116,6 +124,8 @@ impl Default for RawRetry {
         Self {
             attempts: 1,
             on: on.map(Located::from).collect(),
+            non_idempotent: false,
+            buffer: ByteSize::new(64 * 1024),
             budget: None,
             backoff: None,
         }
@@ -128,9 +138,9 @@ impl Default for RawRetry {
 #[schemars(rename = "RetryBudget")]
 #[non_exhaustive]
 pub struct RawRetryBudget {
-    /// Retries per hundred requests, over the last ten seconds. Default: 20.
+    /// Retries per hundred requests, at most 1000. What is not used is saved, up to a hundred retries. Default: 20.
     pub percent: Located<u32>,
-    /// Retries a second that are always allowed. Default: 3.
+    /// Retries a second that are always allowed, for each route. Default: 3.
     pub min_per_second: u32,
 }
 

@@ -107,6 +107,7 @@ listeners:
     filters: []
     trusted_proxies: [10.0.0.0/8, '::1']
     forwarded: rfc7239
+    merge_slashes: true
     limits: { max_connections: 1, max_requests_in_flight: 2, max_head_bytes: 16KiB, max_headers: 50, max_streams: 10 }
     timeouts: { detect: 1s, head: 2s, idle: 3s, body_idle: 4s }
     reuse_port: false
@@ -124,12 +125,14 @@ routes:
       custom: [{ type: tenant, tier: gold }]
     priority: -3
     timeouts: { total: 1s, per_try: 500ms, idle: 0s }
-    retry: { attempts: 0, on: [503, reset], budget: { percent: 10, min_per_second: 1 }, backoff: { base: 1ms, max: 2ms } }
+    retry: { attempts: 0, on: [503, reset], non_idempotent: true, buffer: 1MiB, budget: { percent: 10, min_per_second: 1 }, backoff: { base: 1ms, max: 2ms } }
     upgrade: false
   - { name: b, rule: 'Host(`a`)', match: { path: { regex: '/x.*' } } }
 upstreams:
   - name: u
-    endpoints: [{ address: '10.0.0.1:80', weight: 2, zone: a }, unix:/run/a.sock]
+    endpoints: [{ address: '10.0.0.1:80', weight: 2, zone: a }, unix:/run/a.sock, 'orders.svc:80']
+    hash: { header: x-user }
+    connector: { type: tunnel, via: a }
     protocol: http1
     tls: { ca: a, server_name: b, cert: c, key: d, insecure_skip_verify: true }
     health:
@@ -139,8 +142,9 @@ upstreams:
     timeouts: { connect: 1s }
     host: endpoint
 admin: { enabled: false, bind: '127.0.0.1:1' }
-access_log: { output: stderr, format: combined, sample: 0.5 }
-tracing: { endpoint: 'http://a:4318', service_name: x, sample: 1, propagate: [w3c, b3, b3-single] }
+access_log: { path: stderr, format: text, query: true }
+tracing: { propagation: both, sample_ratio: 0.5, otlp: { endpoint: 'http://a:4318', service_name: x } }
+metrics: { max_series: 7 }
 defaults: { timeouts: { total: 1m }, retry: {} }
 limits: { max_connections: 5, max_requests_in_flight: 6, drain: 1m30s }
 ";
@@ -175,7 +179,7 @@ routes:
     filters:
   - 17
 upstreams:
-  - { name: u, endpoints: [10.0.0.1:80, orders:80, { adress: 1.2.3.4:5 }], balance: p2c }
+  - { name: u, endpoints: [10.0.0.1:80, orders, { adress: 1.2.3.4:5 }], balance: p2c }
 upstream: []
 "#;
     let expected = r#"g.yaml:3:11: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the string "0.0.0.0" (at listeners[0].bind)
@@ -224,11 +228,10 @@ g.yaml:16:5: error: unknown key `nam` (at routes[1].nam)
 g.yaml:17:12: error: expected a list, found nothing (at routes[1].filters)
   hint: write [] for an empty list, or remove the key
 g.yaml:18:5: error: expected a mapping, found the number 17 (at routes[2])
-g.yaml:20:41: error: expected an endpoint such as 10.0.0.1:8080, [::1]:8080 or unix:/run/app.sock, found the string "orders:80" (at upstreams[0].endpoints[1])
-  hint: endpoints are addresses; for a name write `discovery: { type: dns, host: orders, port: 80 }`
-g.yaml:20:54: error: unknown key `adress` (at upstreams[0].endpoints[2].adress)
+g.yaml:20:41: error: expected an endpoint such as 10.0.0.1:8080, [::1]:8080, orders:8080 or unix:/run/app.sock, found the string "orders" (at upstreams[0].endpoints[1])
+g.yaml:20:51: error: unknown key `adress` (at upstreams[0].endpoints[2].adress)
   hint: did you mean `address`?
-g.yaml:20:85: error: expected a plugin such as { type: NAME, ... }, found the string "p2c" (at upstreams[0].balance)
+g.yaml:20:82: error: expected a plugin such as { type: NAME, ... }, found the string "p2c" (at upstreams[0].balance)
   hint: write { type: p2c }
 g.yaml:21:1: error: unknown key `upstream` (at upstream)
   hint: did you mean `upstreams`?
@@ -241,7 +244,7 @@ fn reports_every_mistake_of_a_json_file() {
     let text = "{\n\t\"listeners\": [\n\t\t{\"name\": \"a\", \"bind\": 5, \"u\\ud83d\\ude00\": \"\\/\"},\n\t\t{\"name\": \"b\"}\n\t]\n}";
     let expected = r#"g.json:3:25: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the number 5 (at listeners[0].bind)
 g.json:3:28: error: unknown key `u😀` (at listeners[0]["u😀"])
-  hint: known keys: name, bind, protocol, tls, filters, trusted_proxies, forwarded, limits, timeouts, reuse_port
+  hint: known keys: name, bind, protocol, tls, filters, trusted_proxies, forwarded, merge_slashes, limits, timeouts, reuse_port
 g.json:4:3: error: missing key `bind` (at listeners[1])
 "#;
     assert_eq!(refused(text, Format::Json), expected);

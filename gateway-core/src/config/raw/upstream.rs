@@ -2,7 +2,6 @@
 
 use std::{
     num::{NonZeroU32, NonZeroU64},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -11,11 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     Protocol, is_default,
-    matching::text_or_map,
+    matching::{exactly_one, text_or_map},
     route::{is_one, one},
 };
+use crate::PoolLimits;
 use crate::config::{
     capture::{Located, PluginSpec},
+    pem::Pem,
     units::TimeSpan,
     values::{EndpointAddress, HostRewrite, StatusRange},
 };
@@ -28,7 +29,8 @@ use crate::config::{
 pub struct RawUpstream {
     /// Name, unique among upstreams; backends, logs and metrics use it.
     pub name: Located<String>,
-    /// Addresses that are known in advance: `ADDRESS:PORT`, `unix:PATH`, or `{ address, weight, zone }`.
+    /// Addresses that are known in advance: `ADDRESS:PORT`, `NAME:PORT` (every address of the name, resolved again every
+    /// ten seconds), `unix:PATH`, or `{ address, weight, zone }`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Located<RawEndpoint>>,
     /// Where further endpoints come from, such as `{ type: dns, host: orders.svc, port: 80 }`.
@@ -39,6 +41,14 @@ pub struct RawUpstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-portcullis-plugins" = "balancer"))]
     pub balance: Option<PluginSpec>,
+    /// What keeps a request on its endpoint with the balancers that hash (`ring-hash`, `maglev`): `client-ip`, `path`,
+    /// `{ header: NAME }` or `{ cookie: NAME }`. Requests without that header or cookie are spread. Default: `client-ip`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hash: Located<HashOn>,
+    /// Who makes the connections to the endpoints. Default: TCP and Unix sockets, with TLS as in `tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-portcullis-plugins" = "connector"))]
+    pub connector: Option<PluginSpec>,
     /// Which HTTP version is spoken. Default: `auto`, by ALPN with TLS and HTTP/1.1 without.
     #[serde(default, skip_serializing_if = "is_default")]
     pub protocol: Protocol,
@@ -71,6 +81,73 @@ impl RawUpstream {
     }
 }
 
+/// What keeps a request on its endpoint: `client-ip`, `path`, or a mapping that names a header or cookie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HashOn {
+    /// The client's address.
+    #[default]
+    ClientIp,
+    /// The path of the request, without its query.
+    Path,
+    /// The header of this name.
+    Header(String),
+    /// The cookie of this name.
+    Cookie(String),
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(inline)]
+struct HashForms {
+    /// The header of this name.
+    header: Option<String>,
+    /// The cookie of this name.
+    cookie: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for HashOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "client-ip, path, or a mapping such as { header: x-user }";
+        text_or_map(
+            deserializer,
+            EXPECTED,
+            |text| match text {
+                "client-ip" => Ok(Self::ClientIp),
+                "path" => Ok(Self::Path),
+                _ => Err(format!(
+                    "expected {EXPECTED}, found {}",
+                    crate::config::fault::found_text(text)
+                )),
+            },
+            |forms: HashForms| {
+                let given = [
+                    forms.header.map(Self::Header),
+                    forms.cookie.map(Self::Cookie),
+                ];
+                exactly_one(given, "header, cookie")
+            },
+        )
+    }
+}
+
+impl JsonSchema for HashOn {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HashOn".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut forms = generator.subschema_for::<HashForms>();
+        forms.insert("minProperties".to_owned(), 1.into());
+        forms.insert("maxProperties".to_owned(), 1.into());
+        schemars::json_schema!({
+            "description": "What keeps a request on its endpoint.",
+            "anyOf": [{ "enum": ["client-ip", "path"] }, forms],
+        })
+    }
+}
+
 /// One address of an upstream. A plain string is an address of weight 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -89,7 +166,7 @@ pub struct RawEndpoint {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 struct EndpointForm {
-    /// `ADDRESS:PORT` or `unix:PATH`.
+    /// `ADDRESS:PORT`, `NAME:PORT` or `unix:PATH`.
     address: EndpointAddress,
     /// Its share, relative to the other endpoints. 0: no new requests. Default: 1.
     #[serde(default = "one")]
@@ -152,19 +229,20 @@ impl JsonSchema for RawEndpoint {
 #[schemars(rename = "ClientTls")]
 #[non_exhaustive]
 pub struct RawClientTls {
-    /// Path of a PEM file with the authorities that are trusted. Default: those of the system.
+    /// PEM file, or text, with the authorities that are trusted. Relative paths begin at the folder of the file they are
+    /// written in. Default: those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<Located<PathBuf>>,
+    pub ca: Option<Located<Pem>>,
     /// The name the endpoints must prove, also sent as SNI. Default: the name the endpoint was discovered by, else the
     /// host of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Located<String>>,
-    /// Path of a PEM file with the certificate shown to the endpoints. With `key`.
+    /// PEM file, or text, with the certificate shown to the endpoints. With `key`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert: Option<Located<PathBuf>>,
-    /// Path of a PEM file with the key of `cert`.
+    pub cert: Option<Located<Pem>>,
+    /// PEM file, or text, with the key of `cert`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<Located<PathBuf>>,
+    pub key: Option<Located<Pem>>,
     /// Believe any certificate. Anyone on the way can then read and change everything: for tests. Default: `false`.
     #[serde(skip_serializing_if = "is_default")]
     pub insecure_skip_verify: bool,
@@ -247,16 +325,16 @@ impl Default for RawPassiveHealth {
 #[schemars(rename = "UpstreamLimits")]
 #[non_exhaustive]
 pub struct RawUpstreamLimits {
-    /// Connections to all endpoints together. Left out: no limit.
+    /// Connections to each endpoint, unused ones included. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<NonZeroU64>,
     /// Requests being served; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<NonZeroU64>,
-    /// Requests that wait for a connection when there are `max_connections`; further ones are answered with 503.
-    /// Default: 1024.
+    /// Requests that wait for a connection to an endpoint that has `max_connections`; further ones are answered with
+    /// 503. Default: 1024.
     pub max_pending: u64,
-    /// Unused connections kept for each endpoint by each worker. Default: 64.
+    /// Unused connections kept for each endpoint by each worker. Default: 256.
     pub max_idle_connections: u32,
     /// How long an unused connection is kept. Default: `60s`.
     pub idle_timeout: TimeSpan,
@@ -264,12 +342,13 @@ pub struct RawUpstreamLimits {
 
 impl Default for RawUpstreamLimits {
     fn default() -> Self {
+        let pool = PoolLimits::default();
         Self {
             max_connections: None,
             max_requests: None,
-            max_pending: 1024,
-            max_idle_connections: 64,
-            idle_timeout: Duration::from_secs(60).into(),
+            max_pending: pool.max_pending as u64,
+            max_idle_connections: u32::try_from(pool.max_idle).unwrap_or(u32::MAX),
+            idle_timeout: pool.idle_timeout.into(),
         }
     }
 }

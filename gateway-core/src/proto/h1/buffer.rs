@@ -93,11 +93,6 @@ impl OutBuf {
         !self.dirty
     }
 
-    /// Drops what waits.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Gives memory back once everything was written.
     pub(super) fn release(&mut self) {
         if self.len() == 0 {

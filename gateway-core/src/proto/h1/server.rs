@@ -347,9 +347,10 @@ async fn serve_one(shared: &Arc<Shared>, head: RequestHead, cx: &ConnCx) -> Next
         upgrade: head.upgrade,
     };
     let request = begin(shared, head, exchange.clone(), &entry.settings);
-    let mut answer = entry.service.call(request);
-    let answered = drive(shared, &mut answer).await;
-    drop(answer);
+    let answered = match report.admit() {
+        Ok(()) => drive(shared, &mut entry.service.call(request)).await,
+        Err(error) => Some(Err(error)),
+    };
     let Some(outcome) = answered else {
         // The report logs the request as abandoned when it is dropped.
         return Next::Broken;

@@ -160,7 +160,10 @@ async fn answer(
             return;
         }
     };
-    let mut answering = entry.service.call(request);
+    let mut answering = match report.admit() {
+        Ok(()) => entry.service.call(request),
+        Err(error) => Box::pin(std::future::ready(Err(error))),
+    };
     let outcome = poll_fn(|task| {
         if let Poll::Ready(outcome) = answering.as_mut().poll(task) {
             return Poll::Ready(Some(outcome));

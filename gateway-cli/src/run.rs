@@ -1,0 +1,139 @@
+//! `portcullis run`.
+
+use std::process::ExitCode;
+
+use portcullis::config::Diagnostics;
+use portcullis::gateway::{GatewayBuilder, GatewayHandle, StartError};
+use portcullis::mesh::{InboundMode, OutboundMode};
+use portcullis::{Gateway, Registry};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{Admin, ModeName, RunOptions};
+use crate::embedded;
+
+/// Exit codes, as documented in the manual.
+const BAD_CONFIG: u8 = 1;
+const CANNOT_BIND: u8 = 3;
+
+pub(crate) fn run(options: RunOptions) -> ExitCode {
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(CANNOT_BIND, &format!("starting the runtime: {error}")),
+    };
+    runtime.block_on(async {
+        match serve(options).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error @ (StartError::Config(_) | StartError::Registry(_))) => {
+                fail(BAD_CONFIG, &error.to_string())
+            }
+            Err(error) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
+        }
+    })
+}
+
+async fn serve(options: RunOptions) -> Result<(), StartError> {
+    let embedded = options.config.is_empty();
+    let mut builder = Gateway::builder(registry()?);
+    let echo = if embedded {
+        let echo = embedded::Echo::start().await?;
+        builder = builder.config(echo.configuration()?);
+        Some(echo)
+    } else {
+        builder = builder.files(options.config.clone()).watch(options.watch);
+        None
+    };
+    let gateway = configure(builder, &options).build()?;
+    warn(gateway.warnings());
+    let handle = gateway.start().await?;
+    if let Some(echo) = &echo {
+        echo.greet(&handle);
+    }
+    tracing::info!(
+        generation = handle.process().generation(),
+        admin = ?handle.admin_addr(),
+        "the gateway is ready"
+    );
+    until_told(&handle).await;
+    tracing::info!("draining");
+    handle.shutdown().await;
+    if let Some(echo) = echo {
+        echo.stop().await;
+    }
+    Ok(())
+}
+
+/// The stock registry.
+pub(crate) fn registry() -> Result<Registry, StartError> {
+    Ok(portcullis::registry().build()?)
+}
+
+fn configure(mut builder: GatewayBuilder, options: &RunOptions) -> GatewayBuilder {
+    for (name, address) in &options.listen {
+        builder = builder.listen(name, address);
+    }
+    builder = match options.admin {
+        None => builder,
+        Some(Admin::Off) => builder.without_admin(),
+        Some(Admin::At(address)) => builder.admin(address),
+    };
+    if let Some(workers) = options.workers {
+        builder = builder.workers(workers.into());
+    }
+    with_mode(builder, options.mode)
+}
+
+/// Sets the order of layers.
+pub(crate) fn with_mode(builder: GatewayBuilder, mode: ModeName) -> GatewayBuilder {
+    match mode {
+        ModeName::Gateway => builder,
+        ModeName::Ingress => builder.mode(portcullis::ingress::IngressMode::default()),
+        ModeName::Api => builder.mode(portcullis::api::ApiMode::default()),
+        ModeName::MeshInbound => builder.mode(InboundMode::default()),
+        ModeName::MeshOutbound => builder.mode(OutboundMode::default()),
+    }
+}
+
+/// Serves signals until one of them means the end.
+async fn until_told(handle: &GatewayHandle) {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+        signal(SignalKind::user_defined1()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut reload), Ok(mut reopen)) = signals else {
+        tracing::error!("signals cannot be received; end the process to stop the gateway");
+        return std::future::pending().await;
+    };
+    loop {
+        // Receiving a signal is cancel safe.
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
+            _ = reopen.recv() => handle.reopen_logs(),
+        }
+    }
+}
+
+fn warn(warnings: &Diagnostics) {
+    for warning in warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+}
+
+pub(crate) fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("{}", message.trim_end());
+    ExitCode::from(code)
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PORTCULLIS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+}

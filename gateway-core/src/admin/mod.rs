@@ -1,0 +1,59 @@
+//! The admin listener: health, metrics, and what the gateway is doing.
+//!
+//! | path | shows |
+//! |---|---|
+//! | `/livez` | 200 while the process runs |
+//! | `/readyz` | 200 once a configuration is live, 503 before and while draining |
+//! | `/metrics` | Prometheus text |
+//! | `/config` | the live configuration, secrets hidden, and why the last one was refused, if it was |
+//! | `/routes` | the routes in the order of the configuration |
+//! | `/upstreams` | endpoints with health, latency and connections |
+//! | `/explain?method=GET&url=...&peer=...&header=name:value` | which route a request would meet, and why others lost |
+//! | `/` | a page that shows these |
+
+mod explain;
+mod pages;
+mod service;
+
+use std::sync::Arc;
+
+use crate::config::values::BindAddress;
+use crate::gateway::{Controller, Generation, ListenerCell, ListenerEntry, RouteMetrics, Telemetry};
+use crate::handler::SharedService;
+use crate::listen::{self, BindError, Running};
+use crate::observe::{Counter, Gauge};
+use crate::runtime::Worker;
+use crate::settings::HttpSettings;
+
+pub use explain::{ExplainQuery, Explanation, ExplainedRoute, FilterList};
+pub(crate) use explain::explain;
+
+/// Serves the admin pages on the current runtime, apart from the data plane.
+pub(crate) fn start(
+    controller: &Arc<Controller>,
+    address: &BindAddress,
+    worker: Worker,
+) -> Result<Running, BindError> {
+    let sockets = listen::bind("admin", address, 1, false)?;
+    let telemetry = Telemetry {
+        listener: "admin".into(),
+        unrouted: RouteMetrics::detached(),
+        in_flight: Gauge::detached(),
+        connections: Counter::detached(),
+        handshakes_failed: Counter::detached(),
+        access_log: None,
+        log_query: false,
+        observers: crate::observe::Observers::default(),
+        spans: None,
+        admission: None,
+    };
+    let entry = ListenerEntry {
+        service: SharedService::new(service::Admin::new(controller.clone())),
+        settings: HttpSettings::default(),
+        tls: None,
+        telemetry: Arc::new(telemetry),
+        _generation: Generation::new(0, Arc::default()),
+    };
+    let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));
+    Ok(listen::start(sockets, cell, &[worker], Some(256)))
+}

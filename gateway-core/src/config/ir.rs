@@ -1,0 +1,279 @@
+//! The validated configuration: what lowering makes of a [`RawConfig`](super::RawConfig), and what is compiled.
+//!
+//! Names are resolved to positions, texts to patterns, durations of `0s` to no limit. What takes the outside
+//! world to judge is left for later: plugins are still [`PluginSpec`]s, PEM documents are not read, and
+//! nothing is bound.
+//!
+//! A *fingerprint* says whether an object is the same as in another configuration: equal fingerprints mean
+//! that everything it was written with is equal. Fingerprints compare within one process only.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crate::{
+    forward::{RetryPolicy, RouteTimeouts, UpstreamSettings},
+    hygiene::HygieneLayer,
+    observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
+    route::RouteMatch,
+    settings::HttpSettings,
+    tls::{PemSource, TlsVersion, UpstreamRoots},
+    upstream::{ActiveHealth, EndpointSpec, OutlierConfig},
+};
+
+use super::{
+    capture::PluginSpec,
+    diagnostic::Location,
+    values::BindAddress,
+};
+
+/// A whole configuration in which every reference leads somewhere.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where connections come in. Names are unique.
+    pub listeners: Vec<Listener>,
+    /// What happens to requests, the older ones first. Names are unique.
+    pub routes: Vec<Route>,
+    /// Groups of endpoints. Names are unique.
+    pub upstreams: Vec<Upstream>,
+    /// Where operators look in; `None` when that is switched off.
+    pub admin: Option<Admin>,
+    /// One line for every request; `None` for none.
+    pub access_log: Option<AccessLogConfig>,
+    /// Trace context and spans; `None` when trace headers pass untouched.
+    pub tracing: Option<TracingConfig>,
+    /// What is counted.
+    pub metrics: MetricsConfig,
+    /// Limits over all listeners.
+    pub limits: Limits,
+    /// How long requests may go on after the gateway was told to stop or their listener was removed.
+    pub drain: Duration,
+}
+
+/// The listener for operators.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Where it listens.
+    pub bind: BindAddress,
+    /// Where that was written.
+    pub at: Location,
+}
+
+/// Limits of a listener, or of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections open at a time; `None` for no limit.
+    pub max_connections: Option<usize>,
+    /// Requests being served at a time; `None` for no limit.
+    pub max_requests_in_flight: Option<usize>,
+}
+
+/// A place where connections come in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub bind: BindAddress,
+    /// How it speaks HTTP.
+    pub http: HttpSettings,
+    /// How requests are cleaned before anything sees them.
+    pub hygiene: HygieneLayer,
+    /// TLS; `None` for plain text.
+    pub tls: Option<ServerTlsPlan>,
+    /// Filters before the route is chosen.
+    pub filters: Vec<PluginSpec>,
+    /// Limits of this listener.
+    pub limits: Limits,
+    /// One socket per worker. Never for Unix sockets.
+    pub reuse_port: bool,
+    /// Equal when nothing about it has changed.
+    pub fingerprint: u64,
+    /// Where it was written.
+    pub at: Location,
+}
+
+/// What the TLS of a listener is made of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerTlsPlan {
+    /// The certificates to serve, at least one.
+    pub certificates: Vec<CertificatePlan>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuthPlan,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Protocols offered by ALPN, best first.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// A certificate that is still to be read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CertificatePlan {
+    /// The certificate and its intermediates.
+    pub certificate: PemSource,
+    /// Its key.
+    pub key: PemSource,
+    /// Names it is served for, instead of its own; empty for its own.
+    pub hosts: Vec<String>,
+    /// Serve it to clients that ask for no name or an unknown one. One per listener at most.
+    pub default: bool,
+    /// Where it was written.
+    pub at: Location,
+}
+
+/// Whether clients show a certificate, and who may have issued it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthPlan {
+    /// They are not asked.
+    #[default]
+    Off,
+    /// They may show one by these authorities.
+    Request(PemSource),
+    /// They must show one by these authorities.
+    Require(PemSource),
+}
+
+/// What happens to requests that match.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Positions of its listeners in [`Config::listeners`], ascending; empty for all.
+    pub listeners: Vec<usize>,
+    /// Alternatives, one of which has to hold; none means everything. Their `custom` lists are empty.
+    pub matches: Vec<RouteMatch>,
+    /// Matchers by plugins, which have to hold beside any of the alternatives.
+    pub matchers: Vec<PluginSpec>,
+    /// Explicit priority; higher wins.
+    pub priority: Option<i64>,
+    /// Filters of the route.
+    pub filters: Vec<PluginSpec>,
+    /// How long a request may take.
+    pub timeouts: RouteTimeouts,
+    /// When a failed attempt is repeated; `None` for never.
+    pub retry: Option<RetryPolicy>,
+    /// Where requests go. Empty only when there are filters, one of which has to answer.
+    pub backends: Vec<Backend>,
+    /// Whether connections may change protocol.
+    pub upgrade: bool,
+    /// Equal when nothing about it or its upstreams has changed.
+    pub fingerprint: u64,
+    /// Where it was written.
+    pub at: Location,
+}
+
+impl Route {
+    /// Whether it belongs to the listener at this position.
+    #[must_use]
+    pub fn is_on(&self, listener: usize) -> bool {
+        self.listeners.is_empty() || self.listeners.binary_search(&listener).is_ok()
+    }
+}
+
+/// A share of a route's requests.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Backend {
+    /// Position in [`Config::upstreams`].
+    pub upstream: usize,
+    /// The share, relative to the other backends; 0 for none.
+    pub weight: u32,
+    /// Filters for these requests only.
+    pub filters: Vec<PluginSpec>,
+}
+
+/// A group of endpoints.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Endpoints that are known in advance, each address once.
+    pub endpoints: Vec<EndpointSpec>,
+    /// Host names whose addresses are endpoints too: one
+    /// [`DnsDiscovery`](crate::upstream::DnsDiscovery) each.
+    pub names: Vec<NamedEndpoint>,
+    /// Where further endpoints come from. At least one of the three sources is there.
+    pub discovery: Option<PluginSpec>,
+    /// How an endpoint is chosen; `None` for the default.
+    pub balance: Option<PluginSpec>,
+    /// Who makes connections; `None` for TCP and Unix sockets.
+    pub connector: Option<PluginSpec>,
+    /// How it is spoken to. `shards` is for the caller to set.
+    pub settings: UpstreamSettings,
+    /// TLS to the endpoints; `None` for plain text.
+    pub tls: Option<UpstreamTlsPlan>,
+    /// Probes; `None` for none.
+    pub active: Option<ActiveHealth>,
+    /// When endpoints are put aside for what they answer; `None` for never.
+    pub outlier: Option<OutlierConfig>,
+    /// Equal when nothing about it has changed: the live upstream can be kept.
+    pub fingerprint: u64,
+    /// Where it was written.
+    pub at: Location,
+}
+
+/// A host name that stands for endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedEndpoint {
+    /// The name.
+    pub host: Arc<str>,
+    /// The port of every address.
+    pub port: u16,
+    /// The weight of every address.
+    pub weight: u32,
+    /// Where it runs.
+    pub zone: Option<Arc<str>>,
+}
+
+/// What the TLS to an upstream is made of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpstreamTlsPlan {
+    /// The authorities that are trusted.
+    pub roots: UpstreamRoots,
+    /// Certificate and key shown to the endpoints.
+    pub client_certificate: Option<(PemSource, PemSource)>,
+    /// The name the endpoints must prove; `None` for the endpoint's or the request's.
+    pub server_name: Option<String>,
+    /// Protocols offered by ALPN, best first.
+    pub alpn: Vec<Vec<u8>>,
+    /// Believe any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+impl Config {
+    /// The PEM files it names, in no order and possibly repeated: what a watcher has to watch.
+    pub fn pem_files(&self) -> impl Iterator<Item = &Path> {
+        let server = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let client = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
+        let sources = server.flat_map(ServerTlsPlan::sources).chain(client.flat_map(UpstreamTlsPlan::sources));
+        sources.filter_map(PemSource::path)
+    }
+}
+
+impl ServerTlsPlan {
+    /// Every PEM document it is made of.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &PemSource> {
+        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(match &self.client_auth {
+            ClientAuthPlan::Off => None,
+            ClientAuthPlan::Request(source) | ClientAuthPlan::Require(source) => Some(source),
+        })
+    }
+}
+
+impl UpstreamTlsPlan {
+    /// Every PEM document it is made of.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &PemSource> {
+        let pair = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        self.roots.bundles.iter().chain(pair)
+    }
+}

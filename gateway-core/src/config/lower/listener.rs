@@ -1,0 +1,164 @@
+//! Listeners.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    fingerprint,
+    limits::{count, timeout_or_never},
+    names::{Names, elsewhere},
+    place::Place,
+    tls,
+};
+use crate::{
+    config::{
+        capture::Located,
+        diagnostic::Diagnostics,
+        ir::{Limits, Listener, ServerTlsPlan},
+        raw::{Forwarded, Protocol as RawProtocol, RawConfig, RawListener},
+        values::BindAddress,
+    },
+    http1::HeadLimits,
+    hygiene::{ForwardedPolicy, HygieneLayer, PathPolicy, TrustedProxies},
+    settings::{ConnTimeouts, Http2Settings, HttpSettings, Protocol},
+};
+
+/// Less does not hold the head of a browser's request.
+const LEAST_HEAD_BYTES: usize = 1024;
+
+pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
+    let tls = raw.tls.as_ref().map(|tls| tls::server(tls, raw, problems));
+    Listener {
+        name: raw.name.as_str().into(),
+        bind: raw.bind.value.clone(),
+        http: http(raw, problems),
+        hygiene: HygieneLayer {
+            tracer: None,
+            trusted: TrustedProxies::new(raw.trusted_proxies.iter().map(|range| range.get()).collect()),
+            forwarded: forwarded(raw.forwarded),
+            path: PathPolicy { merge_slashes: raw.merge_slashes },
+        },
+        fingerprint: print(raw, tls.as_ref()),
+        tls,
+        filters: raw.filters.clone(),
+        limits: Limits {
+            max_connections: count(raw.limits.max_connections),
+            max_requests_in_flight: count(raw.limits.max_requests_in_flight),
+        },
+        reuse_port: raw.reuse_port && matches!(raw.bind.value, BindAddress::Tcp(_)),
+        at: raw.name.at.clone(),
+    }
+}
+
+pub(super) fn protocol(raw: RawProtocol) -> Protocol {
+    match raw {
+        RawProtocol::Auto => Protocol::Auto,
+        RawProtocol::Http1 => Protocol::Http1,
+        RawProtocol::Http2 => Protocol::Http2,
+    }
+}
+
+fn http(raw: &RawListener, problems: &mut Diagnostics) -> HttpSettings {
+    let (limits, timeouts) = (&raw.limits, &raw.timeouts);
+    let max_head_bytes = limits.max_head_bytes.as_len();
+    if max_head_bytes < LEAST_HEAD_BYTES {
+        let problem = format!("expected at least 1KiB, found {}", limits.max_head_bytes);
+        problems.push(Place::of(&raw.name).error(&["limits", "max_head_bytes"], problem));
+    }
+    HttpSettings {
+        limits: HeadLimits {
+            max_head_bytes,
+            max_headers: usize::try_from(limits.max_headers.get()).unwrap_or(usize::MAX),
+            ..HeadLimits::default()
+        },
+        timeouts: ConnTimeouts {
+            detect: timeout_or_never(timeouts.detect),
+            head: timeout_or_never(timeouts.head),
+            idle: timeout_or_never(timeouts.idle),
+            body_idle: timeout_or_never(timeouts.body_idle),
+        },
+        http2: Http2Settings {
+            max_concurrent_streams: limits.max_streams.get(),
+            ..Http2Settings::default()
+        },
+        protocol: protocol(raw.protocol),
+    }
+}
+
+fn forwarded(raw: Forwarded) -> ForwardedPolicy {
+    match raw {
+        Forwarded::Off => ForwardedPolicy::Off,
+        Forwarded::XForwarded => ForwardedPolicy::XForwarded,
+        Forwarded::Rfc7239 => ForwardedPolicy::Rfc7239,
+        Forwarded::Both => ForwardedPolicy::Both,
+    }
+}
+
+fn print(raw: &RawListener, tls: Option<&ServerTlsPlan>) -> u64 {
+    let written = fingerprint::written(raw);
+    tls.map_or(written, |tls| {
+        tls.sources().fold(written, fingerprint::with_pem)
+    })
+}
+
+/// Two sockets at one address: an error when they are the same, a warning when one takes what the other
+/// wants too, which only works with sockets that share.
+pub(super) fn check_binds(raw: &RawConfig, problems: &mut Diagnostics) {
+    let admin = raw.admin.enabled.then_some((&raw.admin.bind, "the admin listener".to_owned()));
+    let listeners =
+        raw.listeners.iter().map(|l| (&l.bind, format!("the listener `{}`", l.name.value)));
+    let mut earlier: Vec<(&Located<BindAddress>, String)> = Vec::new();
+    for (bind, owner) in admin.into_iter().chain(listeners) {
+        let clash = earlier.iter().find(|(other, _)| clashes(bind, other));
+        let shadow = earlier.iter().find(|(other, _)| overlaps(bind, other));
+        if let Some((other, its_owner)) = clash {
+            let problem = bind.error(format!("{its_owner} listens on {} too", bind.value));
+            problems.push(elsewhere(problem, other));
+        } else if let Some((other, its_owner)) = shadow {
+            let problem = bind.warning(format!(
+                "{its_owner} listens on {}, which overlaps with {}",
+                other.value, bind.value
+            ));
+            problems.push(problem.hint("use another port, or addresses of which none is a wildcard"));
+        }
+        earlier.push((bind, owner));
+    }
+}
+
+fn clashes(a: &BindAddress, b: &BindAddress) -> bool {
+    a == b && !matches!(a, BindAddress::Tcp(address) if address.port() == 0)
+}
+
+fn overlaps(a: &BindAddress, b: &BindAddress) -> bool {
+    match (a, b) {
+        (BindAddress::Tcp(a), BindAddress::Tcp(b)) => {
+            a.port() == b.port() && a.port() != 0 && (covers(a, b) || covers(b, a))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a wildcard takes the address too. The two families do not take each other's.
+fn covers(wildcard: &SocketAddr, other: &SocketAddr) -> bool {
+    let same_family = match (wildcard.ip(), other.ip()) {
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => true,
+        _ => false,
+    };
+    same_family && wildcard.ip().is_unspecified()
+}
+
+/// Warns of listeners that can only answer 404.
+pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Diagnostics) {
+    if raw.routes.iter().any(|route| route.listeners.is_empty()) {
+        return;
+    }
+    let mut used = vec![false; raw.listeners.len()];
+    for name in raw.routes.iter().flat_map(|route| &route.listeners) {
+        if let Some(position) = names.listeners.position(name) {
+            used[position] = true;
+        }
+    }
+    for (listener, _) in raw.listeners.iter().zip(&used).filter(|(_, used)| !**used) {
+        let problem = listener.name.warning(format!("no route belongs to the listener `{}`", listener.name.value));
+        problems.push(problem.hint("every request to it is answered with 404"));
+    }
+}

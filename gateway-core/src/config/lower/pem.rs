@@ -1,0 +1,38 @@
+//! PEM documents: text, or files beside the configuration.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    config::{
+        capture::Located,
+        diagnostic::{Diagnostics, Location},
+        pem::Pem,
+    },
+    tls::PemSource,
+};
+
+/// Where the document is. `owner` and `what` name inline text in errors.
+pub(super) fn source(
+    pem: &Located<Pem>,
+    owner: &str,
+    what: &str,
+    problems: &mut Diagnostics,
+) -> Option<PemSource> {
+    match &pem.value {
+        Pem::File(path) if path.as_os_str().is_empty() => {
+            problems.push(pem.error("expected the path of a PEM file, or PEM text, found nothing"));
+            None
+        }
+        Pem::File(path) => Some(PemSource::file(beside(path, &pem.at))),
+        Pem::Inline(text) => {
+            let label = format!("the {what} of {owner}");
+            Some(PemSource::inline(label, text.as_bytes()))
+        }
+    }
+}
+
+/// A path as seen from the file it was written in.
+fn beside(path: &Path, at: &Location) -> PathBuf {
+    let folder = if at.is_known() { Path::new(&*at.file).parent() } else { None };
+    folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
+}

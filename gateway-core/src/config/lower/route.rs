@@ -1,0 +1,127 @@
+//! Routes.
+
+use std::time::Duration;
+
+use super::{
+    fingerprint,
+    limits::timeout,
+    matching,
+    names::Names,
+    place::Place,
+    retry,
+};
+use crate::{
+    balance::combine_hashes,
+    config::{
+        diagnostic::Diagnostics,
+        ir::{Backend, Route},
+        raw::{RawDefaults, RawRoute, RawRouteTimeouts},
+        units::TimeSpan,
+    },
+    forward::{RetryPolicy, RouteTimeouts},
+};
+
+/// What routes use where they say nothing themselves.
+pub(super) struct Defaults<'r> {
+    timeouts: &'r RawRouteTimeouts,
+    retry: Option<RetryPolicy>,
+    fingerprint: u64,
+}
+
+impl<'r> Defaults<'r> {
+    pub(super) fn of(raw: &'r RawDefaults, problems: &mut Diagnostics) -> Self {
+        Self {
+            timeouts: &raw.timeouts,
+            retry: raw.retry.as_ref().and_then(|retry| retry::lower(retry, problems)),
+            fingerprint: fingerprint::written(raw),
+        }
+    }
+}
+
+/// What a route may refer to.
+pub(super) struct Scope<'r> {
+    pub(super) names: &'r Names<'r>,
+    pub(super) defaults: &'r Defaults<'r>,
+    /// The fingerprints of the upstreams, by position.
+    pub(super) upstreams: &'r [u64],
+}
+
+pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Route {
+    let backends = backends(raw, scope, problems);
+    let print = combine_hashes(fingerprint::written(raw), scope.defaults.fingerprint);
+    let fingerprint = backends.iter().fold(print, |print, backend| {
+        combine_hashes(print, scope.upstreams.get(backend.upstream).copied().unwrap_or_default())
+    });
+    Route {
+        name: raw.name.as_str().into(),
+        listeners: listeners(raw, scope, problems),
+        matches: matching::lower(raw, problems),
+        matchers: raw.matches.iter().flat_map(|matches| &matches.custom).cloned().collect(),
+        priority: raw.priority,
+        filters: raw.filters.clone(),
+        timeouts: timeouts(raw, scope.defaults, problems),
+        retry: match &raw.retry {
+            Some(retry) => retry::lower(retry, problems),
+            None => scope.defaults.retry.clone(),
+        },
+        backends,
+        upgrade: raw.upgrade,
+        fingerprint,
+        at: raw.name.at.clone(),
+    }
+}
+
+/// The positions of its listeners. One that does not exist must not widen the route to all of them, but then
+/// the configuration is refused anyway.
+fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Vec<usize> {
+    let mut positions: Vec<usize> =
+        raw.listeners.iter().filter_map(|name| scope.names.listeners.find(name, problems)).collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions
+}
+
+fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Vec<Backend> {
+    let place = Place::of(&raw.name);
+    let name = &raw.name.value;
+    if raw.backends.is_empty() && raw.filters.is_empty() {
+        let problem = place.error(&["backends"], format!("the route `{name}` has no backend, and no filter that could answer"));
+        problems.push(problem.hint("write `backends: [{ upstream: NAME }]`"));
+    }
+    if !raw.backends.is_empty() && raw.backends.iter().all(|backend| backend.weight == 0) {
+        let problem = place.warning(&["backends"], format!("every backend of the route `{name}` has the weight 0"));
+        problems.push(problem.hint("requests that no filter answers are answered with 503"));
+    }
+    let lowered = raw.backends.iter().filter_map(|backend| {
+        Some(Backend {
+            upstream: scope.names.upstreams.find(&backend.upstream, problems)?,
+            weight: backend.weight,
+            filters: backend.filters.clone(),
+        })
+    });
+    lowered.collect()
+}
+
+fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Diagnostics) -> RouteTimeouts {
+    let (own, other) = (&raw.timeouts, defaults.timeouts);
+    let chosen = |own: Option<TimeSpan>, other: Option<TimeSpan>, unset: Option<Duration>| {
+        own.or(other).map_or(unset, timeout)
+    };
+    let unset = RouteTimeouts::default();
+    let lowered = RouteTimeouts {
+        total: chosen(own.total, other.total, unset.total),
+        per_try: chosen(own.per_try, other.per_try, unset.per_try),
+        idle: chosen(own.idle, other.idle, unset.idle),
+    };
+    if let (Some(total), Some(per_try)) = (lowered.total, lowered.per_try)
+        && per_try > total
+    {
+        let problem = format!(
+            "`per_try` ({}) never ends an attempt, `total` ({}) does",
+            TimeSpan::from(per_try),
+            TimeSpan::from(total),
+        );
+        problems.push(Place::of(&raw.name).warning(&["timeouts", "per_try"], problem));
+    }
+    lowered
+}

@@ -1,0 +1,178 @@
+//! Upstreams.
+
+use std::{collections::HashSet, sync::Arc};
+
+use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+
+use super::{fingerprint, limits::{NEVER, count}, listener, place::Place, tls};
+use crate::{
+    config::{
+        diagnostic::Diagnostics,
+        ir::{NamedEndpoint, Upstream},
+        raw::{HashOn, RawActiveHealth, RawPassiveHealth, RawUpstream},
+        units::TimeSpan,
+        values::{EndpointAddress as RawAddress, HostRewrite},
+    },
+    forward::{HashKey, HostPolicy, UpstreamSettings},
+    pool::PoolLimits,
+    upstream::{ActiveHealth, EndpointAddress, EndpointSpec, OutlierConfig},
+};
+
+/// Balancers that look at the hash of a request.
+const WITHOUT_HASH: [&str; 4] = ["p2c", "round-robin", "random", "least-requests"];
+
+pub(super) fn lower(raw: &RawUpstream, problems: &mut Diagnostics) -> Upstream {
+    let (endpoints, names) = endpoints(raw, problems);
+    let tls = raw.tls.as_ref().map(|tls| tls::upstream(tls, raw, problems));
+    let written = fingerprint::written(raw);
+    let fingerprint = tls.as_ref().map_or(written, |tls| tls.sources().fold(written, fingerprint::with_pem));
+    Upstream {
+        name: raw.name.as_str().into(),
+        endpoints,
+        names,
+        discovery: raw.discovery.clone(),
+        balance: raw.balance.clone(),
+        connector: raw.connector.clone(),
+        settings: settings(raw, problems),
+        tls,
+        active: raw.health.active.as_ref().map(|active| lower_active(active, raw, problems)),
+        outlier: raw.health.passive.as_ref().map(|passive| lower_passive(passive, raw, problems)),
+        fingerprint,
+        at: raw.name.at.clone(),
+    }
+}
+
+fn endpoints(
+    raw: &RawUpstream,
+    problems: &mut Diagnostics,
+) -> (Vec<EndpointSpec>, Vec<NamedEndpoint>) {
+    let place = Place::of(&raw.name);
+    let name = &raw.name.value;
+    if raw.endpoints.is_empty() && raw.discovery.is_none() {
+        let problem = place.error(&["endpoints"], format!("the upstream `{name}` has neither endpoints nor a discovery"));
+        problems.push(problem.hint("write `endpoints: [\"10.0.0.1:8080\"]`"));
+    }
+    let idle = raw.endpoints.iter().all(|endpoint| endpoint.weight == 0);
+    if idle && !raw.endpoints.is_empty() && raw.discovery.is_none() {
+        problems.push(place.warning(&["endpoints"], format!("every endpoint of the upstream `{name}` has the weight 0")));
+    }
+    let (mut specs, mut named, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for endpoint in &raw.endpoints {
+        if !seen.insert(&endpoint.address) {
+            problems.push(endpoint.warning(format!("{} is listed twice, which counts once", endpoint.address)));
+            continue;
+        }
+        let zone: Option<Arc<str>> = endpoint.zone.as_deref().map(Arc::from);
+        let address = match &endpoint.address {
+            RawAddress::Tcp(address) => EndpointAddress::Socket(*address),
+            RawAddress::Unix(path) => EndpointAddress::Unix(path.clone()),
+            RawAddress::Name(host, port) => {
+                let (host, port) = (host.as_str().into(), *port);
+                named.push(NamedEndpoint { host, port, weight: endpoint.weight, zone });
+                continue;
+            }
+        };
+        specs.push(EndpointSpec { weight: endpoint.weight, zone, ..EndpointSpec::new(address) });
+    }
+    (specs, named)
+}
+
+fn settings(raw: &RawUpstream, problems: &mut Diagnostics) -> UpstreamSettings {
+    let limits = &raw.limits;
+    let connect = raw.timeouts.connect;
+    positive(connect, &["timeouts", "connect"], raw, problems);
+    UpstreamSettings {
+        protocol: listener::protocol(raw.protocol),
+        pool: PoolLimits {
+            max_connections: count(limits.max_connections),
+            max_pending: usize::try_from(limits.max_pending).unwrap_or(usize::MAX),
+            max_idle: usize::try_from(limits.max_idle_connections).unwrap_or(usize::MAX),
+            idle_timeout: limits.idle_timeout.get().min(NEVER),
+        },
+        max_requests: limits.max_requests.map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
+        connect_timeout: connect.get().min(NEVER),
+        host: host(raw, problems),
+        hash: hash(raw, problems),
+        ..UpstreamSettings::default()
+    }
+}
+
+fn host(raw: &RawUpstream, problems: &mut Diagnostics) -> HostPolicy {
+    match &raw.host {
+        HostRewrite::Preserve => HostPolicy::Preserve,
+        HostRewrite::Endpoint => HostPolicy::Endpoint,
+        HostRewrite::Fixed(name) => match HeaderValue::from_str(name) {
+            Ok(value) => HostPolicy::Fixed(value),
+            Err(_) => {
+                problems.push(Place::of(&raw.name).error(&["host"], format!("`{name}` is not a host")));
+                HostPolicy::Preserve
+            }
+        },
+    }
+}
+
+fn hash(raw: &RawUpstream, problems: &mut Diagnostics) -> HashKey {
+    let balancer = raw.balance.as_ref().map_or("p2c", |balance| &balance.kind);
+    if raw.hash.value != HashOn::default() && WITHOUT_HASH.contains(&balancer) {
+        let problem = raw.hash.warning(format!("`hash` has no effect, because the balancer `{balancer}` does not hash"));
+        problems.push(problem.hint("write `balance: { type: maglev }` or `{ type: ring-hash }`"));
+    }
+    match &raw.hash.value {
+        HashOn::ClientIp => HashKey::ClientIp,
+        HashOn::Path => HashKey::Path,
+        HashOn::Header(name) => match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => HashKey::Header(name),
+            Err(_) => {
+                problems.push(raw.hash.error(format!("`{name}` is not a header name")));
+                HashKey::ClientIp
+            }
+        },
+        HashOn::Cookie(name) => {
+            // A cookie's name is a token as a header's is (RFC 6265, section 4.1.1), but its case counts.
+            if HeaderName::from_bytes(name.as_bytes()).is_err() {
+                problems.push(raw.hash.error(format!("`{name}` is not a cookie name")));
+            }
+            HashKey::Cookie(name.clone())
+        }
+    }
+}
+
+fn lower_active(raw: &RawActiveHealth, upstream: &RawUpstream, problems: &mut Diagnostics) -> ActiveHealth {
+    let path = &raw.path;
+    if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+        problems.push(path.error(format!("expected a path such as /healthz, found {:?}", path.value)));
+    }
+    positive(raw.interval, &["health", "active", "interval"], upstream, problems);
+    positive(raw.timeout, &["health", "active", "timeout"], upstream, problems);
+    if raw.expect.is_empty() {
+        let problem = "no answer would be a good one";
+        problems.push(Place::of(&upstream.name).error(&["health", "active", "expect"], problem));
+    }
+    ActiveHealth {
+        path: path.value.clone(),
+        expected_statuses: raw.expect.iter().map(|range| range.bounds().0..=range.bounds().1).collect(),
+        interval: raw.interval.get().min(NEVER),
+        timeout: raw.timeout.get().min(NEVER),
+        healthy_threshold: raw.healthy.get(),
+        unhealthy_threshold: raw.unhealthy.get(),
+        ..ActiveHealth::default()
+    }
+}
+
+fn lower_passive(raw: &RawPassiveHealth, upstream: &RawUpstream, problems: &mut Diagnostics) -> OutlierConfig {
+    positive(raw.eject_for, &["health", "passive", "eject_for"], upstream, problems);
+    let base_ejection = raw.eject_for.get().min(NEVER);
+    let usual = OutlierConfig::default();
+    OutlierConfig {
+        consecutive_failures: raw.consecutive_failures.get(),
+        base_ejection,
+        max_ejection: usual.max_ejection.max(base_ejection),
+        ..usual
+    }
+}
+
+fn positive(span: TimeSpan, keys: &[&str], upstream: &RawUpstream, problems: &mut Diagnostics) {
+    if span.get().is_zero() {
+        problems.push(Place::of(&upstream.name).error(keys, "expected more than 0s"));
+    }
+}

@@ -1,0 +1,448 @@
+//! Making a configuration live: compile, prepare, commit.
+//!
+//! Everything that can fail happens before the commit; a configuration that does not get there changes
+//! nothing. What did not change is kept: upstreams with their health and connections, routes with their
+//! counters, sockets with their queues, TLS sessions.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cell::{ListenerCell, ListenerEntry};
+use super::process::Process;
+use super::routes::{self, LiveRoutes};
+use super::sinks::Sinks;
+use super::snapshot::Generation;
+use super::stack::{ListenerParts, Mode};
+use super::telemetry::{Admission, RouteMetrics, Telemetry};
+use super::tls::{LiveTls, TlsCommit};
+use super::upstreams::{self, LiveUpstreams};
+use crate::config::raw::RawConfig;
+use crate::config::values::BindAddress;
+use crate::config::{Diagnostic, Diagnostics, ir, lower};
+use crate::filter::BuildCx;
+use crate::listen::{self, Running, Sockets};
+use crate::observe::Event;
+use crate::registry::Registry;
+use crate::route::{RouteIndex, RouteSpec};
+use crate::route_entry::RouteEntry;
+use crate::runtime::Worker;
+
+/// Owns the live configuration and replaces it.
+pub(crate) struct Controller {
+    pub(crate) process: Process,
+    pub(crate) registry: Registry,
+    pub(crate) mode: Arc<dyn Mode>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) config: Option<Arc<ir::Config>>,
+    pub(crate) raw: Option<Arc<RawConfig>>,
+    pub(crate) upstreams: LiveUpstreams,
+    pub(crate) routes: LiveRoutes,
+    pub(crate) listeners: HashMap<Arc<str>, LiveListener>,
+    /// What the last configuration that was refused did wrong; empty once one went live after it.
+    pub(crate) rejected: Vec<Diagnostic>,
+    sinks: Sinks,
+    /// Set once sockets are served.
+    workers: Vec<Worker>,
+    /// Listeners of former configurations whose connections finish.
+    draining: Vec<Running>,
+}
+
+/// A listener of the live configuration.
+pub(crate) struct LiveListener {
+    bind: BindAddress,
+    pub(crate) cell: Arc<ListenerCell>,
+    pub(crate) table: Arc<RouteIndex<Arc<RouteEntry>>>,
+    pub(crate) running: Option<Running>,
+    tls: Option<LiveTls>,
+    telemetry: (TelemetryKey, Arc<Telemetry>),
+}
+
+/// What a listener's telemetry is made from.
+#[derive(PartialEq)]
+struct TelemetryKey {
+    sinks: u64,
+    limit: Option<u64>,
+}
+
+/// What one listener will be, once committed.
+struct Planned {
+    name: Arc<str>,
+    bind: BindAddress,
+    reuse_port: bool,
+    max_connections: Option<usize>,
+    entry: Arc<ListenerEntry>,
+    table: Arc<RouteIndex<Arc<RouteEntry>>>,
+    tls: Option<TlsCommit>,
+    telemetry: (TelemetryKey, Arc<Telemetry>),
+    sockets: Option<Sockets>,
+}
+
+impl Controller {
+    pub(crate) fn new(process: Process, registry: Registry, mode: Arc<dyn Mode>) -> Self {
+        Self {
+            process,
+            registry,
+            mode,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `raw` live, or reports everything that is wrong with it and changes nothing.
+    ///
+    /// Returns the warnings.
+    pub(crate) fn apply(&self, raw: RawConfig) -> Result<Diagnostics, Diagnostics> {
+        let mut problems = Diagnostics::default();
+        let outcome = self.try_apply(raw, &mut problems);
+        if outcome.is_some() {
+            return Ok(problems);
+        }
+        self.reject(&problems);
+        Err(problems)
+    }
+
+    /// Records that a configuration was refused.
+    pub(crate) fn reject(&self, problems: &Diagnostics) {
+        self.process.rejected();
+        self.state().rejected = problems.iter().cloned().collect();
+        if !self.process.observers().is_empty() {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            self.process
+                .observers()
+                .emit(&Event::ConfigRejected { problems: &lines });
+        }
+    }
+
+    fn try_apply(&self, raw: RawConfig, problems: &mut Diagnostics) -> Option<()> {
+        let config = lower(&raw, problems)?;
+        let mut state = self.state();
+        let upstreams = upstreams::build(
+            &config.upstreams,
+            &state.upstreams,
+            &self.registry,
+            &self.process,
+            problems,
+        );
+        let routes = routes::build(
+            &config,
+            &upstreams,
+            &state.routes,
+            &self.registry,
+            &self.process,
+            problems,
+        );
+        let sinks = state.sinks.renew(&config, &self.process, problems);
+        let generation = self.process.next_generation();
+        let planned: Vec<Option<Planned>> = config
+            .listeners
+            .iter()
+            .enumerate()
+            .map(|(position, _)| {
+                self.plan(position, &config, &routes, &state, sinks.as_ref()?, &generation, problems)
+            })
+            .collect();
+        if problems.has_errors() {
+            return None;
+        }
+        let (sinks, mut planned) = (sinks?, planned.into_iter().collect::<Option<Vec<_>>>()?);
+        if !state.workers.is_empty() {
+            bind_new(&mut planned, &state, problems);
+        }
+        if problems.has_errors() {
+            return None;
+        }
+        state.commit(planned, upstreams, routes, sinks);
+        state.raw = Some(Arc::new(raw));
+        state.config = Some(Arc::new(config));
+        state.rejected.clear();
+        drop(state);
+        self.process.applied(generation.number());
+        self.process.observers().emit(&Event::ConfigApplied {
+            generation: generation.number(),
+        });
+        Some(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn plan(
+        &self,
+        position: usize,
+        config: &ir::Config,
+        routes: &LiveRoutes,
+        state: &State,
+        sinks: &Sinks,
+        generation: &Arc<Generation>,
+        problems: &mut Diagnostics,
+    ) -> Option<Planned> {
+        let listener = config.listeners.get(position)?;
+        let before = state.listeners.get(&listener.name);
+        let owner = format!("listener {}", listener.name);
+        let cx = BuildCx::new(&owner, self.process.store());
+        let filters = routes::stages(&listener.filters, &cx, &self.registry, problems);
+        let tls = match &listener.tls {
+            None => Some(None),
+            Some(plan) => {
+                let live = before.and_then(|before| before.tls.as_ref());
+                LiveTls::prepare(plan, live, listener, problems).map(Some)
+            }
+        };
+        let specs = config
+            .routes
+            .iter()
+            .filter(|route| route.is_on(position))
+            .filter_map(|route| {
+                let live = routes.get(&route.name)?;
+                Some(RouteSpec {
+                    name: route.name.clone(),
+                    matches: live.matches().to_vec(),
+                    priority: route.priority,
+                    value: live.entry.clone(),
+                })
+            })
+            .collect();
+        let table = match RouteIndex::compile(specs) {
+            Ok(table) => Some(Arc::new(table)),
+            Err(error) => {
+                for problem in error.problems() {
+                    problems.push(Diagnostic::error(problem.to_string()).at(listener.at.clone()));
+                }
+                None
+            }
+        };
+        let (filters, tls, table) = (filters?, tls?, table?);
+        let key = TelemetryKey {
+            sinks: sinks.version(),
+            limit: listener.limits.max_requests_in_flight.map(|limit| limit as u64),
+        };
+        let telemetry = match before.filter(|before| before.telemetry.0 == key) {
+            Some(before) => before.telemetry.1.clone(),
+            None => Arc::new(self.telemetry(listener, sinks)),
+        };
+        let mut hygiene = listener.hygiene.clone();
+        hygiene.tracer = sinks.tracer();
+        let service = self.mode.assemble(ListenerParts {
+            hygiene,
+            filters,
+            table: table.clone(),
+        });
+        Some(Planned {
+            name: listener.name.clone(),
+            bind: listener.bind.clone(),
+            reuse_port: listener.reuse_port,
+            max_connections: listener.limits.max_connections,
+            entry: Arc::new(ListenerEntry {
+                service,
+                settings: listener.http.clone(),
+                tls: tls.as_ref().map(|tls| tls.server().clone()),
+                telemetry: telemetry.clone(),
+                _generation: generation.clone(),
+            }),
+            table,
+            tls,
+            telemetry: (key, telemetry),
+            sockets: None,
+        })
+    }
+
+    fn telemetry(&self, listener: &ir::Listener, sinks: &Sinks) -> Telemetry {
+        let metrics = self.process.metrics();
+        let labels = [("listener", &*listener.name)];
+        Telemetry {
+            listener: listener.name.clone(),
+            unrouted: RouteMetrics::new(metrics, ""),
+            in_flight: metrics.gauge(
+                "portcullis_requests_in_flight",
+                "Requests that are being answered.",
+                &labels,
+            ),
+            connections: metrics.counter(
+                "portcullis_connections_total",
+                "Client connections that were accepted.",
+                &labels,
+            ),
+            handshakes_failed: metrics.counter(
+                "portcullis_tls_handshake_failures_total",
+                "TLS handshakes with clients that failed.",
+                &labels,
+            ),
+            access_log: sinks.access_log(),
+            log_query: sinks.log_query(),
+            observers: self.process.observers().clone(),
+            spans: sinks.spans(),
+            admission: listener.limits.max_requests_in_flight.map(|limit| Admission::new(limit as u64)),
+        }
+    }
+
+    /// Binds and serves every listener of the live configuration on `workers`.
+    pub(crate) fn serve(&self, workers: Vec<Worker>) -> Result<(), Diagnostics> {
+        let mut state = self.state();
+        let Some(config) = state.config.clone() else {
+            return Ok(());
+        };
+        let mut problems = Diagnostics::default();
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port) {
+                Ok(sockets) => bound.push((listener.name.clone(), sockets, listener.limits.max_connections)),
+                Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
+            }
+        }
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        for (name, sockets, limit) in bound {
+            if let Some(live) = state.listeners.get_mut(&name) {
+                live.running = Some(listen::start(sockets, live.cell.clone(), &workers, limit));
+            }
+        }
+        state.workers = workers;
+        upstreams::run(&mut state.upstreams);
+        Ok(())
+    }
+
+    /// Starts discovery and health checks without serving sockets, for a mounted gateway.
+    pub(crate) fn run_upstreams(&self) {
+        upstreams::run(&mut self.state().upstreams);
+    }
+
+    /// Stops accepting and tells open connections to finish.
+    pub(crate) fn begin_drain(&self) {
+        self.process.set_ready(false);
+        let mut state = self.state();
+        let stopped: Vec<Running> = state
+            .listeners
+            .values_mut()
+            .filter_map(|live| live.running.take())
+            .collect();
+        for running in stopped {
+            running.stop_accepting();
+            running.connections.close_all();
+            state.draining.push(running);
+        }
+    }
+
+    /// Client connections that are open, of former configurations too.
+    pub(crate) fn open_connections(&self) -> usize {
+        let state = self.state();
+        let live = state.listeners.values().filter_map(|live| live.running.as_ref());
+        live.chain(&state.draining)
+            .map(|running| running.connections.open())
+            .sum()
+    }
+
+    /// Writes out what waits in logs and span queues.
+    pub(crate) fn flush(&self, limit: std::time::Duration) {
+        let sinks = self.state().sinks.clone();
+        sinks.flush(limit);
+    }
+
+    /// The files with certificates and keys that the live configuration names.
+    pub(crate) fn pem_files(&self) -> Vec<std::path::PathBuf> {
+        let state = self.state();
+        let files = state.config.iter().flat_map(|config| config.pem_files());
+        files.map(std::path::Path::to_owned).collect()
+    }
+
+    /// Opens log files again, after they were moved away.
+    pub(crate) fn reopen_logs(&self) {
+        if let Some(log) = self.state().sinks.access_log() {
+            log.reopen();
+        }
+    }
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controller")
+            .field("process", &self.process)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Binds the addresses that the live configuration does not have.
+fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) {
+    for plan in planned {
+        let kept = state
+            .listeners
+            .get(&plan.name)
+            .is_some_and(|live| live.bind == plan.bind && live.running.is_some());
+        if kept {
+            continue;
+        }
+        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port) {
+            Ok(sockets) => plan.sockets = Some(sockets),
+            Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
+        }
+    }
+}
+
+impl State {
+    /// Cannot fail: everything it needs was prepared.
+    fn commit(&mut self, planned: Vec<Planned>, upstreams: LiveUpstreams, routes: LiveRoutes, sinks: Sinks) {
+        let mut before = std::mem::take(&mut self.listeners);
+        for plan in planned {
+            let old = before.remove(&plan.name);
+            let (cell, mut running) = match old {
+                Some(old) => {
+                    old.cell.replace(&plan.entry);
+                    (old.cell, old.running)
+                }
+                None => {
+                    let shards = cell_slots(&self.workers);
+                    let cell = ListenerCell::new(plan.name.clone(), plan.entry.clone(), shards);
+                    (Arc::new(cell), None)
+                }
+            };
+            if let Some(sockets) = plan.sockets {
+                if let Some(moved) = running.take() {
+                    moved.stop_accepting();
+                    moved.connections.close_all();
+                    self.draining.push(moved);
+                }
+                running = Some(listen::start(sockets, cell.clone(), &self.workers, plan.max_connections));
+            }
+            self.listeners.insert(
+                plan.name,
+                LiveListener {
+                    bind: plan.bind,
+                    cell,
+                    table: plan.table,
+                    running,
+                    tls: plan.tls.map(TlsCommit::commit),
+                    telemetry: plan.telemetry,
+                },
+            );
+        }
+        for removed in before.into_values() {
+            if let Some(running) = removed.running {
+                running.stop_accepting();
+                running.connections.close_all();
+                self.draining.push(running);
+            }
+        }
+        self.draining.retain(|running| running.connections.open() > 0);
+        self.upstreams = upstreams;
+        self.routes = routes;
+        self.sinks = sinks;
+        if !self.workers.is_empty() {
+            upstreams::run(&mut self.upstreams);
+        }
+    }
+}
+
+/// Slots of a listener's cell: one per worker, and enough of them before the workers are known.
+fn cell_slots(workers: &[Worker]) -> usize {
+    match workers.len() {
+        0 | 1 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        workers => workers,
+    }
+}

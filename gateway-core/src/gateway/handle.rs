@@ -1,0 +1,300 @@
+//! A running gateway.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::build::StartError;
+use super::cell::ListenerCell;
+use super::compile::Controller;
+use super::process::Process;
+use super::source::Source;
+use crate::body::Body;
+use crate::clock::Clock;
+use crate::config::Diagnostics;
+use crate::config::raw::RawConfig;
+use crate::conn::ExchangeReport;
+use crate::error::{BoxError, GatewayError};
+use crate::exchange::{ConnInfo, Exchange};
+use crate::filter::settle;
+use crate::handler::{BoxFuture, Response};
+use crate::listen::Running;
+use crate::runtime::Workers;
+
+/// How long logs may take to be written out at the end.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// A configuration that went live, or why it did not.
+pub type Reloaded = Result<Diagnostics, Diagnostics>;
+
+/// Controls a running gateway. Clones control the same one.
+#[derive(Clone, Debug)]
+pub struct GatewayHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    controller: Arc<Controller>,
+    source: Source,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+    workers: Mutex<Option<Workers>>,
+    admin: Option<Running>,
+}
+
+impl GatewayHandle {
+    pub(super) fn new(
+        controller: Arc<Controller>,
+        source: Source,
+        workers: Option<Workers>,
+        admin: Option<Running>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            controller,
+            source,
+            reloading: Mutex::default(),
+            workers: Mutex::new(workers),
+            admin,
+        }))
+    }
+
+    /// The address a listener is bound to; the port is the real one. `None` for Unix sockets.
+    #[must_use]
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        let state = self.0.controller.state();
+        state.listeners.get(listener)?.running.as_ref()?.local
+    }
+
+    /// The admin address.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.0.admin.as_ref()?.local
+    }
+
+    /// State of the process: metrics, readiness, generations.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.0.controller.process
+    }
+
+    /// Reads the configuration again and makes it live.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; the old one stays live then.
+    pub fn reload(&self) -> Reloaded {
+        let _one = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.0.source.read(&self.0.controller.registry) {
+            Ok(read) => {
+                let mut warnings = read.warnings;
+                warnings.extend(self.0.controller.apply(read.config)?);
+                Ok(warnings)
+            }
+            Err(problems) => {
+                self.0.controller.reject(&problems);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Reloads and says on the log what came of it.
+    pub fn reload_and_tell(&self, why: &str) {
+        match self.reload() {
+            Ok(warnings) => {
+                for warning in warnings.iter() {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!(why, generation = self.process().generation(), "a new configuration is live");
+            }
+            Err(problems) => {
+                tracing::error!(why, "the configuration was refused; the old one stays live\n{problems}");
+            }
+        }
+    }
+
+    pub(super) fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Arc::downgrade(&self.0))
+    }
+
+    /// Makes a configuration of the program live.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn apply(&self, config: RawConfig) -> Reloaded {
+        let _one = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.controller.apply(config)
+    }
+
+    /// Opens log files again, after they were moved away.
+    pub fn reopen_logs(&self) {
+        self.0.controller.reopen_logs();
+    }
+
+    /// A listener as a `tower::Service`, for mounting in axum, hyper or any other server.
+    ///
+    /// Insert a [`ConnInfo`] into the extensions of the requests: without it features that need the
+    /// client's address fail closed.
+    ///
+    /// # Errors
+    /// There is no such listener.
+    pub fn http_service(&self, listener: &str) -> Result<HttpService, StartError> {
+        let state = self.0.controller.state();
+        let live = state
+            .listeners
+            .get(listener)
+            .ok_or_else(|| StartError::NoListener(listener.to_owned()))?;
+        Ok(HttpService {
+            cell: live.cell.clone(),
+        })
+    }
+
+    /// Drains: readiness off, no new connections, open ones told to finish; waits for them as long as the
+    /// configuration's `limits.drain` says; then stops.
+    pub async fn shutdown(&self) {
+        let controller = &self.0.controller;
+        controller.begin_drain();
+        let limit = controller
+            .state()
+            .config
+            .as_ref()
+            .map_or(Duration::from_secs(30), |config| config.drain);
+        let until = Clock.now() + limit;
+        while controller.open_connections() > 0 && Clock.now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = controller.open_connections();
+        if left > 0 {
+            tracing::warn!(connections = left, "the drain time is over; closing what is left");
+        }
+        if let Some(admin) = &self.0.admin {
+            admin.stop_accepting();
+            admin.connections.close_all();
+        }
+        let workers = self
+            .0
+            .workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(workers) = workers {
+            // Joining threads blocks: not on a runtime that others share.
+            let stopped = tokio::task::spawn_blocking(move || workers.stop()).await;
+            if stopped.is_err() {
+                tracing::error!("stopping the worker threads failed");
+            }
+        }
+        controller.flush(FLUSH);
+    }
+}
+
+/// Does not keep a gateway from ending.
+pub(super) struct WeakHandle(Weak<Inner>);
+
+impl WeakHandle {
+    pub(super) fn upgrade(&self) -> Option<GatewayHandle> {
+        self.0.upgrade().map(GatewayHandle)
+    }
+}
+
+/// A listener's stack as a `tower::Service` that never fails: errors are rendered.
+///
+/// It follows reloads.
+#[derive(Clone, Debug)]
+pub struct HttpService {
+    cell: Arc<ListenerCell>,
+}
+
+impl<B> tower_service::Service<http::Request<B>> for HttpService
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let entry = self.cell.current();
+        Box::pin(async move {
+            let mut request = request.map(Body::new);
+            let info = request.extensions().get::<ConnInfo>().cloned().unwrap_or_default();
+            let exchange = Exchange::new(Arc::new(info));
+            request.extensions_mut().insert(exchange.clone());
+            let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
+            let outcome = match report.admit() {
+                Ok(()) => entry.service.call(request).await,
+                Err(error) => Err(error),
+            };
+            let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
+            report.head(response.status());
+            Ok(response.map(|body| {
+                Body::new(Reported {
+                    body,
+                    sent: 0,
+                    report: Some(report),
+                })
+            }))
+        })
+    }
+}
+
+/// A reply's body that reports the exchange when it ends or is dropped.
+struct Reported {
+    body: Body,
+    sent: u64,
+    report: Option<ExchangeReport>,
+}
+
+impl HttpBody for Reported {
+    type Data = Bytes;
+    type Error = GatewayError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
+        let this = &mut *self;
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => this.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => {
+                if let Some(report) = this.report.take() {
+                    report.failed(error);
+                }
+            }
+            None => {}
+        }
+        let over = frame.is_none() || this.body.is_end_stream();
+        if over && let Some(report) = this.report.take() {
+            report.complete(0, this.sent);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        // A server that sees an empty body does not poll it at all.
+        if self.body.is_end_stream()
+            && let Some(report) = self.report.take()
+        {
+            report.complete(0, self.sent);
+        }
+    }
+}

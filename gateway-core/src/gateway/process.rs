@@ -1,0 +1,125 @@
+//! What lives as long as the process, whatever configurations come and go.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::filter::StateStore;
+use crate::observe::{Counter, Metrics, Observers};
+
+/// State of the process: metrics, plugin state, readiness.
+#[derive(Clone)]
+pub struct Process(Arc<Inner>);
+
+struct Inner {
+    metrics: Metrics,
+    store: StateStore,
+    observers: Observers,
+    shards: usize,
+    ready: AtomicBool,
+    generation: AtomicU64,
+    live_generations: Arc<AtomicUsize>,
+    applied: Counter,
+    rejected: Counter,
+}
+
+impl Process {
+    pub(crate) fn new(shards: usize, max_series: usize, observers: Observers) -> Self {
+        let metrics = Metrics::new(shards, max_series);
+        let reloads = |outcome: &str| {
+            metrics.counter(
+                "portcullis_config_loads_total",
+                "Configurations that went live or were refused.",
+                &[("outcome", outcome)],
+            )
+        };
+        let live_generations = Arc::new(AtomicUsize::new(0));
+        let (applied, rejected) = (reloads("applied"), reloads("rejected"));
+        let live = live_generations.clone();
+        metrics
+            .on_scrape(move |scrape| {
+                scrape.gauge(
+                    "portcullis_config_live_generations",
+                    "Generations of the configuration that something still uses; 1 when all is quiet.",
+                    &[],
+                    live.load(Ordering::Relaxed) as f64,
+                );
+            })
+            .detach();
+        Self(Arc::new(Inner {
+            store: StateStore::default(),
+            observers,
+            shards,
+            ready: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            live_generations,
+            applied,
+            rejected,
+            metrics,
+        }))
+    }
+
+    /// The metric registry; a user's own metrics can be added to it.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// State of plugins that outlives reloads.
+    #[must_use]
+    pub fn store(&self) -> &StateStore {
+        &self.0.store
+    }
+
+    /// Whether a configuration is live and the process is not draining.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Acquire)
+    }
+
+    /// The number of the configuration that is live; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation.load(Ordering::Acquire)
+    }
+
+    /// How many generations something still uses.
+    #[must_use]
+    pub fn live_generations(&self) -> usize {
+        self.0.live_generations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn observers(&self) -> &Observers {
+        &self.0.observers
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.0.shards
+    }
+
+    pub(crate) fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::Release);
+    }
+
+    pub(crate) fn next_generation(&self) -> Arc<super::snapshot::Generation> {
+        super::snapshot::Generation::new(self.generation() + 1, self.0.live_generations.clone())
+    }
+
+    pub(crate) fn applied(&self, generation: u64) {
+        self.0.generation.store(generation, Ordering::Release);
+        self.0.applied.inc();
+    }
+
+    pub(crate) fn rejected(&self) {
+        self.0.rejected.inc();
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("generation", &self.generation())
+            .field("ready", &self.is_ready())
+            .finish_non_exhaustive()
+    }
+}

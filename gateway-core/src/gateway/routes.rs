@@ -1,0 +1,162 @@
+//! Routes across reloads: compiled once, reused while nothing they are made of changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::process::Process;
+use super::telemetry::RouteMetrics;
+use super::upstreams::LiveUpstreams;
+use crate::config::{Diagnostic, Diagnostics, PluginSpec, ir};
+use crate::filter::{BuildCx, Chain, Stage};
+use crate::forward::{Backend, Forward, RetryBudget, SendOnce, Split, UpstreamClient};
+use crate::registry::Registry;
+use crate::route::RouteMatch;
+use crate::route_entry::{RouteEntry, RouteFacts};
+
+/// A route of the live configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveRoute {
+    fingerprint: u64,
+    clients: Vec<Arc<UpstreamClient>>,
+    matches: Vec<RouteMatch>,
+    pub(crate) entry: Arc<RouteEntry>,
+}
+
+impl LiveRoute {
+    /// What the route asks of a request, custom matchers included.
+    pub(crate) fn matches(&self) -> &[RouteMatch] {
+        &self.matches
+    }
+}
+
+/// The routes of the live configuration, by name.
+pub(crate) type LiveRoutes = HashMap<Arc<str>, LiveRoute>;
+
+/// Compiles what changed and keeps the rest.
+pub(crate) fn build(
+    config: &ir::Config,
+    upstreams: &LiveUpstreams,
+    before: &LiveRoutes,
+    registry: &Registry,
+    process: &Process,
+    problems: &mut Diagnostics,
+) -> LiveRoutes {
+    let mut built = LiveRoutes::with_capacity(config.routes.len());
+    for route in &config.routes {
+        let clients: Option<Vec<Arc<UpstreamClient>>> = route
+            .backends
+            .iter()
+            .map(|backend| {
+                let upstream = config.upstreams.get(backend.upstream)?;
+                upstreams.get(&upstream.name).map(|live| live.client.clone())
+            })
+            .collect();
+        // A missing client was reported where its upstream was built.
+        let Some(clients) = clients else { continue };
+        let same = before.get(&route.name).filter(|old| {
+            old.fingerprint == route.fingerprint
+                && old.clients.len() == clients.len()
+                && old.clients.iter().zip(&clients).all(|(old, new)| Arc::ptr_eq(old, new))
+        });
+        let live = match same {
+            Some(same) => Some(same.clone()),
+            None => build_one(route, clients, registry, process, problems),
+        };
+        if let Some(live) = live {
+            built.insert(route.name.clone(), live);
+        }
+    }
+    built
+}
+
+fn build_one(
+    route: &ir::Route,
+    clients: Vec<Arc<UpstreamClient>>,
+    registry: &Registry,
+    process: &Process,
+    problems: &mut Diagnostics,
+) -> Option<LiveRoute> {
+    let owner = format!("route {}", route.name);
+    let cx = BuildCx::new(&owner, process.store());
+    let filters = stages(&route.filters, &cx, registry, problems);
+    let matches = matches(route, &cx, registry, problems);
+    let mut backends = Vec::with_capacity(clients.len());
+    for (plan, client) in route.backends.iter().zip(&clients) {
+        let mut backend = Backend::new(client.clone(), plan.weight);
+        if !plan.filters.is_empty() {
+            let chain = Chain::builder()
+                .stages(stages(&plan.filters, &cx, registry, problems)?)
+                .build(SendOnce { client: client.clone() });
+            backend.chain = Some(chain.service().clone());
+        }
+        backends.push(backend);
+    }
+    let (filters, matches) = (filters?, matches?);
+    if route.upgrade && let Some(buffering) = filters.iter().find(|stage| stage.buffers()) {
+        problems.push(
+            Diagnostic::error(format!(
+                "filter `{}` of route {} buffers bodies, which an upgraded connection does not end",
+                buffering.name(),
+                route.name
+            ))
+            .at(route.at.clone())
+            .hint("set `upgrade: false` on the route, or leave the filter out"),
+        );
+    }
+    let forward = Forward {
+        split: Split::new(backends),
+        timeouts: route.timeouts,
+        budget: Arc::new(RetryBudget::default()),
+        retry: route.retry.clone(),
+        upgrades: route.upgrade,
+    };
+    let facts = Arc::new(RouteFacts {
+        name: route.name.clone(),
+        metrics: RouteMetrics::new(process.metrics(), &route.name),
+    });
+    Some(LiveRoute {
+        fingerprint: route.fingerprint,
+        clients,
+        matches,
+        entry: Arc::new(RouteEntry {
+            facts,
+            chain: Chain::builder().stages(filters).build(forward),
+        }),
+    })
+}
+
+/// Builds all filters of a list; `None` when one could not be built, every problem reported.
+pub(crate) fn stages(
+    specs: &[PluginSpec],
+    cx: &BuildCx<'_>,
+    registry: &Registry,
+    problems: &mut Diagnostics,
+) -> Option<Vec<Stage>> {
+    let built: Vec<Option<Stage>> = specs
+        .iter()
+        .map(|spec| registry.filter(spec, cx, problems))
+        .collect();
+    built.into_iter().collect()
+}
+
+fn matches(
+    route: &ir::Route,
+    cx: &BuildCx<'_>,
+    registry: &Registry,
+    problems: &mut Diagnostics,
+) -> Option<Vec<RouteMatch>> {
+    let custom: Vec<_> = route
+        .matchers
+        .iter()
+        .map(|spec| registry.matcher(spec, cx, problems))
+        .collect();
+    let custom: Vec<_> = custom.into_iter().collect::<Option<_>>()?;
+    let mut matches = route.matches.clone();
+    if matches.is_empty() && !custom.is_empty() {
+        matches.push(RouteMatch::default());
+    }
+    for alternative in &mut matches {
+        alternative.custom.extend(custom.iter().cloned());
+    }
+    Some(matches)
+}

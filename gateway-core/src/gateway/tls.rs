@@ -1,0 +1,169 @@
+//! A listener's TLS across reloads: certificates are swapped, the rest is rebuilt only when it changed.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+
+use crate::clock::Clock;
+use crate::config::{Diagnostic, Diagnostics, ir};
+use crate::error::chain;
+use crate::tls::{
+    CertificateAndKey, CertificateSet, CertificateStore, ClientAuth, ServedCertificate, ServerTls,
+    ServerTlsOptions, TlsVersion, load_roots,
+};
+
+/// The TLS of a live listener.
+pub(crate) struct LiveTls {
+    key: TlsKey,
+    store: Arc<CertificateStore>,
+    server: Arc<ServerTls>,
+}
+
+/// What decides whether sessions established before may be resumed.
+#[derive(Clone)]
+struct TlsKey {
+    mode: ir::ClientAuthPlan,
+    roots: Option<Arc<RootCertStore>>,
+    min_version: TlsVersion,
+    alpn: Vec<Vec<u8>>,
+}
+
+impl TlsKey {
+    fn same(&self, other: &Self) -> bool {
+        let roots = match (&self.roots, &other.roots) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => ours.roots == theirs.roots,
+            _ => false,
+        };
+        roots
+            && self.mode == other.mode
+            && self.min_version == other.min_version
+            && self.alpn == other.alpn
+    }
+
+    fn client_auth(&self) -> ClientAuth {
+        match (&self.mode, &self.roots) {
+            (ir::ClientAuthPlan::Request(_), Some(roots)) => ClientAuth::Request(roots.clone()),
+            (ir::ClientAuthPlan::Require(_), Some(roots)) => ClientAuth::Require(roots.clone()),
+            _ => ClientAuth::Off,
+        }
+    }
+}
+
+/// TLS that is ready to go live.
+pub(crate) struct TlsCommit {
+    live: LiveTls,
+    certificates: Option<CertificateSet>,
+}
+
+impl LiveTls {
+    /// Reads certificates, keys and authorities, always, because files change without the configuration;
+    /// builds the rest unless it is the same as before.
+    pub(crate) fn prepare(
+        plan: &ir::ServerTlsPlan,
+        before: Option<&Self>,
+        listener: &ir::Listener,
+        problems: &mut Diagnostics,
+    ) -> Option<TlsCommit> {
+        let certificates: Vec<Option<ServedCertificate>> = plan
+            .certificates
+            .iter()
+            .map(|pair| load(pair, problems))
+            .collect();
+        let key = key(plan, listener, problems);
+        let (certificates, key) = (certificates.into_iter().collect::<Option<Vec<_>>>()?, key?);
+        let set = CertificateSet::compile(certificates, false, Clock.wall());
+        for warning in set.warnings() {
+            problems.push(Diagnostic::warning(format!("tls: {warning}")).at(listener.at.clone()));
+        }
+        if let Some(same) = before.filter(|before| before.key.same(&key)) {
+            return Some(TlsCommit {
+                live: Self {
+                    key,
+                    store: same.store.clone(),
+                    server: same.server.clone(),
+                },
+                certificates: Some(set),
+            });
+        }
+        let store = Arc::new(CertificateStore::new(set));
+        let mut options = ServerTlsOptions::new(store.clone());
+        options.client_auth = key.client_auth();
+        options.min_version = plan.min_version;
+        options.alpn = plan.alpn.clone();
+        match ServerTls::new(options) {
+            Ok(server) => Some(TlsCommit {
+                live: Self {
+                    key,
+                    store,
+                    server: Arc::new(server),
+                },
+                certificates: None,
+            }),
+            Err(error) => {
+                problems.push(
+                    Diagnostic::error(format!("tls of listener {}: {}", listener.name, chain(&error)))
+                        .at(listener.at.clone()),
+                );
+                None
+            }
+        }
+    }
+}
+
+fn load(plan: &ir::CertificatePlan, problems: &mut Diagnostics) -> Option<ServedCertificate> {
+    let loaded = CertificateAndKey::load(&plan.certificate, &plan.key);
+    let pair = match loaded {
+        Ok(pair) => pair,
+        Err(error) => {
+            problems.push(Diagnostic::error(chain(&error)).at(plan.at.clone()));
+            return None;
+        }
+    };
+    if plan.hosts.is_empty() {
+        return Some(ServedCertificate::new(pair).default(plan.default));
+    }
+    match ServedCertificate::for_names(pair, &plan.hosts) {
+        Ok(served) => Some(served.default(plan.default)),
+        Err(error) => {
+            problems.push(Diagnostic::error(chain(&error)).at(plan.at.clone()));
+            None
+        }
+    }
+}
+
+fn key(plan: &ir::ServerTlsPlan, listener: &ir::Listener, problems: &mut Diagnostics) -> Option<TlsKey> {
+    let roots = match &plan.client_auth {
+        ir::ClientAuthPlan::Off => None,
+        ir::ClientAuthPlan::Request(source) | ir::ClientAuthPlan::Require(source) => {
+            match load_roots(source) {
+                Ok(roots) => Some(Arc::new(roots)),
+                Err(error) => {
+                    problems.push(Diagnostic::error(chain(&error)).at(listener.at.clone()));
+                    return None;
+                }
+            }
+        }
+    };
+    Some(TlsKey {
+        mode: plan.client_auth.clone(),
+        roots,
+        min_version: plan.min_version,
+        alpn: plan.alpn.clone(),
+    })
+}
+
+impl TlsCommit {
+    /// The configuration connections will use.
+    pub(crate) fn server(&self) -> &Arc<ServerTls> {
+        &self.live.server
+    }
+
+    /// Makes it live.
+    pub(crate) fn commit(self) -> LiveTls {
+        if let Some(set) = self.certificates {
+            self.live.store.replace(set);
+        }
+        self.live
+    }
+}

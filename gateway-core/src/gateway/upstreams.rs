@@ -1,0 +1,226 @@
+//! Upstreams across reloads: kept by what they are, rebuilt with what they learned, probed and reaped.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::process::Process;
+use crate::balance::PowerOfTwo;
+use super::merged::MergedDiscovery;
+use crate::config::{Diagnostic, Diagnostics, ir};
+use crate::connect::{DirectConnector, SharedConnector};
+use crate::error::chain;
+use crate::filter::BuildCx;
+use crate::forward::UpstreamClient;
+use crate::registry::Registry;
+use crate::spawn::spawn;
+use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions};
+use crate::upstream::{
+    ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, Probe, ProbeError, StaticDiscovery, Upstream,
+    check_health, drive,
+};
+
+/// How often idle connections are looked over.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+
+/// An upstream of the live configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveUpstream {
+    pub(crate) fingerprint: u64,
+    pub(crate) client: Arc<UpstreamClient>,
+    active: Option<ActiveHealth>,
+    running: bool,
+}
+
+/// The upstreams of the live configuration, by name.
+pub(crate) type LiveUpstreams = HashMap<Arc<str>, LiveUpstream>;
+
+/// Builds what changed and keeps the rest, health, latencies and connections included.
+pub(crate) fn build(
+    upstreams: &[ir::Upstream],
+    before: &LiveUpstreams,
+    registry: &Registry,
+    process: &Process,
+    problems: &mut Diagnostics,
+) -> LiveUpstreams {
+    let mut built = LiveUpstreams::with_capacity(upstreams.len());
+    for upstream in upstreams {
+        let old = before.get(&upstream.name);
+        if let Some(same) = old.filter(|old| old.fingerprint == upstream.fingerprint) {
+            built.insert(upstream.name.clone(), same.clone());
+            continue;
+        }
+        if let Some(live) = build_one(upstream, old, registry, process, problems) {
+            built.insert(upstream.name.clone(), live);
+        }
+    }
+    built
+}
+
+fn build_one(
+    plan: &ir::Upstream,
+    old: Option<&LiveUpstream>,
+    registry: &Registry,
+    process: &Process,
+    problems: &mut Diagnostics,
+) -> Option<LiveUpstream> {
+    let owner = format!("upstream {}", plan.name);
+    let cx = BuildCx::new(&owner, process.store());
+    let balancer = match &plan.balance {
+        Some(spec) => registry.balancer(spec, &cx, problems),
+        None => Some(Arc::new(PowerOfTwo) as _),
+    };
+    let discovery = discovery(plan, registry, &cx, problems);
+    let connector = connector(plan, registry, &cx, problems);
+    let (balancer, discovery, connector) = (balancer?, discovery?, connector?);
+    let mut builder = Upstream::builder(plan.name.clone(), discovery)
+        .balancer(balancer)
+        .config_hash(plan.fingerprint);
+    if let Some(outlier) = &plan.outlier {
+        builder = builder.outlier(outlier.clone());
+    }
+    if let Some(old) = old {
+        builder = builder.inherit(old.client.upstream());
+    }
+    let mut settings = plan.settings.clone();
+    settings.shards = process.shards();
+    Some(LiveUpstream {
+        fingerprint: plan.fingerprint,
+        client: Arc::new(
+            UpstreamClient::new(builder.build(), connector, settings).hashing(wants_hash(plan)),
+        ),
+        active: plan.active.clone(),
+        running: false,
+    })
+}
+
+/// Endpoints come from the list, from names in it, and from a discovery plugin: from all that are given.
+fn discovery(
+    plan: &ir::Upstream,
+    registry: &Registry,
+    cx: &BuildCx<'_>,
+    problems: &mut Diagnostics,
+) -> Option<Arc<dyn Discovery>> {
+    let mut sources: Vec<Arc<dyn Discovery>> = Vec::new();
+    if !plan.endpoints.is_empty() {
+        sources.push(Arc::new(StaticDiscovery::new(plan.endpoints.clone())));
+    }
+    for named in &plan.names {
+        let dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        sources.push(Arc::new(dns));
+    }
+    if let Some(spec) = &plan.discovery {
+        sources.push(registry.discovery(spec, cx, problems)?);
+    }
+    Some(match sources.len() {
+        0 => Arc::new(StaticDiscovery::new(Vec::new())),
+        1 => sources.swap_remove(0),
+        _ => Arc::new(MergedDiscovery::new(sources)),
+    })
+}
+
+/// The stock balancers that look at nothing of the request; any other may want a hash of it.
+fn wants_hash(plan: &ir::Upstream) -> bool {
+    const BLIND: [&str; 4] = ["p2c", "round-robin", "random", "least-requests"];
+    plan.balance.as_ref().is_some_and(|spec| !BLIND.contains(&spec.kind.as_str()))
+}
+
+/// Reads the PEM documents of an upstream's TLS.
+fn tls_options(plan: &ir::UpstreamTlsPlan) -> Result<UpstreamTlsOptions, MaterialError> {
+    let mut options = UpstreamTlsOptions::default();
+    options.roots = plan.roots.clone();
+    options.client_certificate = match &plan.client_certificate {
+        Some((certificate, key)) => Some(CertificateAndKey::load(certificate, key)?),
+        None => None,
+    };
+    options.server_name = plan.server_name.clone();
+    options.alpn = plan.alpn.clone();
+    options.insecure_skip_verify = plan.insecure_skip_verify;
+    Ok(options)
+}
+
+fn connector(
+    plan: &ir::Upstream,
+    registry: &Registry,
+    cx: &BuildCx<'_>,
+    problems: &mut Diagnostics,
+) -> Option<SharedConnector> {
+    if let Some(spec) = &plan.connector {
+        return registry.connector(spec, cx, problems);
+    }
+    let Some(tls) = &plan.tls else {
+        return Some(Arc::new(DirectConnector::plaintext()));
+    };
+    let wrong = |error: &(dyn std::error::Error + 'static)| {
+        Diagnostic::error(format!("tls of upstream {}: {}", plan.name, chain(error))).at(plan.at.clone())
+    };
+    let options = match tls_options(tls) {
+        Ok(options) => options,
+        Err(error) => {
+            problems.push(wrong(&error));
+            return None;
+        }
+    };
+    match UpstreamTls::new(options) {
+        Ok(tls) => Some(Arc::new(DirectConnector::tls(Arc::new(tls)))),
+        Err(error) => {
+            problems.push(wrong(&error));
+            None
+        }
+    }
+}
+
+/// Starts discovery and health checks of upstreams that have none yet. They end with their upstream.
+pub(crate) fn run(upstreams: &mut LiveUpstreams) {
+    for live in upstreams.values_mut() {
+        if std::mem::replace(&mut live.running, true) {
+            continue;
+        }
+        spawn(drive(live.client.upstream()));
+        if let Some(active) = &live.active {
+            let probe = HttpProbe {
+                client: Arc::downgrade(&live.client),
+                health: active.clone(),
+            };
+            spawn(check_health(
+                live.client.upstream(),
+                Arc::new(probe),
+                active.clone(),
+            ));
+        }
+        let client = Arc::downgrade(&live.client);
+        spawn(async move {
+            loop {
+                tokio::time::sleep(REAP_EVERY).await;
+                let Some(client) = client.upgrade() else { return };
+                client.reap();
+            }
+        });
+    }
+}
+
+/// Asks an endpoint for a page and looks at the status.
+#[derive(Debug)]
+struct HttpProbe {
+    client: Weak<UpstreamClient>,
+    health: ActiveHealth,
+}
+
+impl Probe for HttpProbe {
+    fn probe<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<(), ProbeError>> {
+        Box::pin(async move {
+            let Some(client) = self.client.upgrade() else {
+                return Ok(());
+            };
+            let status = client
+                .probe(endpoint, &self.health.path)
+                .await
+                .map_err(|error| ProbeError::Other(error.into()))?;
+            if self.health.expects(status.as_u16()) {
+                Ok(())
+            } else {
+                Err(ProbeError::Status { status: status.as_u16() })
+            }
+        })
+    }
+}
