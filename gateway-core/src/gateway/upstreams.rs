@@ -105,7 +105,10 @@ fn discovery(
         sources.push(Arc::new(StaticDiscovery::new(plan.endpoints.clone())));
     }
     for named in &plan.names {
-        let dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        let mut dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        if let Some(zone) = &named.zone {
+            dns = dns.with_zone(zone.clone());
+        }
         sources.push(Arc::new(dns));
     }
     if let Some(spec) = &plan.discovery {
