@@ -34,6 +34,8 @@ pub mod runtime;
 pub mod select;
 pub mod settings;
 mod spawn;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod timer;
 pub mod tls;
 pub mod transport;

@@ -38,7 +38,9 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(kind: &str, settings: Value) -> Self {
-        Self::answering(kind, settings, || Ok(Response::new(Body::from("from upstream"))))
+        Self::answering(kind, settings, || {
+            Ok(Response::new(Body::from("from upstream")))
+        })
     }
 
     pub(crate) fn answering(
@@ -75,7 +77,12 @@ impl Rig {
     /// Sends a request that has to reach the upstream, and returns what arrived there with the reply.
     pub(crate) async fn pass(&self, request: Request) -> (Parts, Collected, Response) {
         let response = self.send(request).await;
-        let (parts, body) = self.seen.lock().unwrap().pop().expect("the request did not arrive");
+        let (parts, body) = self
+            .seen
+            .lock()
+            .unwrap()
+            .pop()
+            .expect("the request did not arrive");
         (parts, body, response)
     }
 
@@ -87,14 +94,18 @@ impl Rig {
 
 /// A GET request for `target` at `shop.example`.
 pub(crate) fn get(target: &str) -> Request {
-    let request = http::Request::builder().uri(target).header("host", "shop.example");
+    let request = http::Request::builder()
+        .uri(target)
+        .header("host", "shop.example");
     request.body(Body::empty()).unwrap()
 }
 
 /// All values of a field.
 pub(crate) fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = headers.get_all(name).iter();
-    values.map(|value| value.to_str().unwrap().to_owned()).collect()
+    values
+        .map(|value| value.to_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The text of a reply's body.

@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_core::GatewayError;
 use portcullis_core::filter::{
     BuildCx, BuildError, FilterFactory, Flow, HeadFilter, Phase, RequestHead, ResponseHead, Stage,
 };
-use portcullis_core::GatewayError;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,7 +64,9 @@ impl FilterFactory for Headers {
         let request = Changes::new("request", &config.request)?;
         let response = Changes::new("response", &config.response)?;
         if request.is_empty() && response.is_empty() {
-            return Err(BuildError::new("nothing to change: give `request` or `response`"));
+            return Err(BuildError::new(
+                "nothing to change: give `request` or `response`",
+            ));
         }
         Ok(Stage::head(Self::NAME, Self { request, response }).with_phase(Phase::Transform))
     }

@@ -78,12 +78,27 @@ mod tests {
     #[tokio::test]
     async fn every_filter_obeys_the_laws_of_filters() {
         for (kind, settings) in [
-            ("headers", json!({ "request": { "set": { "host": "a", "x-a": "b" } }, "response": { "remove": ["etag"] } })),
-            ("rewrite", json!({ "path": { "prefix": "/v2" }, "host": "internal" })),
-            ("rewrite", json!({ "path": { "regex": { "pattern": "/", "replacement": "" } } })),
+            (
+                "headers",
+                json!({ "request": { "set": { "host": "a", "x-a": "b" } }, "response": { "remove": ["etag"] } }),
+            ),
+            (
+                "rewrite",
+                json!({ "path": { "prefix": "/v2" }, "host": "internal" }),
+            ),
+            (
+                "rewrite",
+                json!({ "path": { "regex": { "pattern": "/", "replacement": "" } } }),
+            ),
             ("redirect", json!({ "scheme": "https" })),
-            ("redirect", json!({ "path": { "regex": { "pattern": "^/+", "replacement": "/" } } })),
-            ("respond", json!({ "status": 418, "body": "short and stout" })),
+            (
+                "redirect",
+                json!({ "path": { "regex": { "pattern": "^/+", "replacement": "/" } } }),
+            ),
+            (
+                "respond",
+                json!({ "status": 418, "body": "short and stout" }),
+            ),
             ("respond", json!({ "status": 304 })),
             ("body-limit", json!({ "max": 2 })),
             ("request-id", json!({ "accept": "always" })),
@@ -97,12 +112,29 @@ mod tests {
     #[test]
     fn the_schema_describes_every_filter() {
         let schema = crate::std_registry().build().unwrap().schema();
-        let filters = schema["$defs"]["plugin-filter"]["oneOf"].as_array().unwrap();
-        let names: Vec<_> = filters.iter().map(|filter| filter["properties"]["type"]["const"].as_str().unwrap()).collect();
-        for name in ["body-limit", "headers", "redirect", "request-id", "respond", "rewrite"] {
+        let filters = schema["$defs"]["plugin-filter"]["oneOf"]
+            .as_array()
+            .unwrap();
+        let names: Vec<_> = filters
+            .iter()
+            .map(|filter| filter["properties"]["type"]["const"].as_str().unwrap())
+            .collect();
+        for name in [
+            "body-limit",
+            "headers",
+            "redirect",
+            "request-id",
+            "respond",
+            "rewrite",
+        ] {
             assert!(names.contains(&name), "{name}");
         }
         let rewrite = &filters[names.iter().position(|name| *name == "rewrite").unwrap()];
-        assert!(rewrite["properties"]["host"]["description"].as_str().unwrap().contains("upstream"));
+        assert!(
+            rewrite["properties"]["host"]["description"]
+                .as_str()
+                .unwrap()
+                .contains("upstream")
+        );
     }
 }

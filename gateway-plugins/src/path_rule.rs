@@ -97,7 +97,9 @@ impl PathRule {
             }) => {
                 // Judged by the rules of route patterns, so that the same expressions are accepted everywhere.
                 Pattern::search(pattern).map_err(|error| {
-                    BuildError::new("`pattern` is refused").at("path").with_source(error)
+                    BuildError::new("`pattern` is refused")
+                        .at("path")
+                        .with_source(error)
                 })?;
                 let regex = RegexBuilder::new(pattern)
                     .size_limit(MAX_COMPILED_BYTES)
@@ -105,7 +107,9 @@ impl PathRule {
                     .nest_limit(MAX_PATTERN_NESTING)
                     .build()
                     .map_err(|error| {
-                        BuildError::new("`pattern` is refused").at("path").with_source(error)
+                        BuildError::new("`pattern` is refused")
+                            .at("path")
+                            .with_source(error)
                     })?;
                 let pieces = pieces(replacement, &regex).map_err(fail)?;
                 Self::Regex(regex, pieces)
@@ -276,7 +280,10 @@ mod tests {
     fn a_prefix_that_is_gone_concerns_nobody() {
         let prefix = serde_json::json!({ "prefix": "/v2" });
         assert_eq!(applied(prefix.clone(), "/other", Some("/foo")), None);
-        assert_eq!(applied(prefix, "/other", None).as_deref(), Some("/v2/other"));
+        assert_eq!(
+            applied(prefix, "/other", None).as_deref(),
+            Some("/v2/other")
+        );
     }
 
     #[test]
@@ -289,7 +296,11 @@ mod tests {
             ("/b/", Some("/")),
             ("/a//x", Some("//x")),
         ] {
-            assert_eq!(applied(strip.clone(), path, None).as_deref(), expected, "{path}");
+            assert_eq!(
+                applied(strip.clone(), path, None).as_deref(),
+                expected,
+                "{path}"
+            );
         }
         let add = serde_json::json!({ "add": "/front/" });
         assert_eq!(applied(add, "/x", None).as_deref(), Some("/front/x"));
@@ -301,7 +312,12 @@ mod tests {
     fn replaces_matches_with_groups() {
         for (pattern, replacement, path, expected) in [
             ("^/api/(.*)$", "/$1", "/api/x/y", Some("/x/y")),
-            ("^/(?<tenant>[^/]+)/(.+)", "/${2}/${tenant}", "/t/x", Some("/x/t")),
+            (
+                "^/(?<tenant>[^/]+)/(.+)",
+                "/${2}/${tenant}",
+                "/t/x",
+                Some("/x/t"),
+            ),
             ("a", "bb", "/a/a", Some("/bb/bb")),
             ("/x(y)?", "/z$1", "/x/xy", Some("/z/zy")),
             ("^/nothing", "/z", "/x", None),
@@ -310,23 +326,34 @@ mod tests {
             ("^/a", "/$$1", "/a", Some("/$1")),
             ("%2F", "/", "/a/..%2Fb", Some("/b")),
         ] {
-            let json = serde_json::json!({ "regex": { "pattern": pattern, "replacement": replacement } });
-            assert_eq!(applied(json, path, None).as_deref(), expected, "{pattern} {replacement}");
+            let json =
+                serde_json::json!({ "regex": { "pattern": pattern, "replacement": replacement } });
+            assert_eq!(
+                applied(json, path, None).as_deref(),
+                expected,
+                "{pattern} {replacement}"
+            );
         }
     }
 
     #[test]
     fn a_replacement_that_breaks_an_escape_is_an_error() {
         let json = serde_json::json!({ "regex": { "pattern": "2F", "replacement": "" } });
-        assert_eq!(rule(json).unwrap().apply("/a%2F", None), Err(PathError::Escape));
+        assert_eq!(
+            rule(json).unwrap().apply("/a%2F", None),
+            Err(PathError::Escape)
+        );
     }
 
     #[test]
     fn explains_what_it_refuses() {
         let regex = |pattern: &str, replacement: &str| {
-            rule(serde_json::json!({ "regex": { "pattern": pattern, "replacement": replacement } })).unwrap_err()
+            rule(serde_json::json!({ "regex": { "pattern": pattern, "replacement": replacement } }))
+                .unwrap_err()
         };
-        assert!(regex("(", "").starts_with("`pattern` is refused: parsing the regular expression `(`"));
+        assert!(
+            regex("(", "").starts_with("`pattern` is refused: parsing the regular expression `(`")
+        );
         assert!(regex("", "").starts_with("`pattern` is refused: the regular expression is empty"));
         assert!(regex(r"\w{1000}{1000}", "").starts_with("`pattern` is refused: compiling"));
         assert!(regex("(a)", "$1b").starts_with("`replacement` names the group `1b`"));

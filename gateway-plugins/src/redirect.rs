@@ -90,8 +90,14 @@ impl FilterFactory for Redirect {
                 "nowhere to redirect to: give `scheme`, `host`, `port` or `path`",
             ));
         }
-        if config.host.as_ref().is_some_and(|host| host.port().is_some()) {
-            return Err(BuildError::new("`host` is a name without port: write it as `port`").at("host"));
+        if config
+            .host
+            .as_ref()
+            .is_some_and(|host| host.port().is_some())
+        {
+            return Err(
+                BuildError::new("`host` is a name without port: write it as `port`").at("host"),
+            );
         }
         if config.port == Some(0) {
             return Err(BuildError::new("`port` must not be 0").at("port"));
@@ -100,8 +106,9 @@ impl FilterFactory for Redirect {
             code @ (301 | 302 | 303 | 307 | 308) => StatusCode::from_u16(code).ok(),
             _ => None,
         };
-        let status = status
-            .ok_or_else(|| BuildError::new("`status` must be 301, 302, 303, 307 or 308").at("status"))?;
+        let status = status.ok_or_else(|| {
+            BuildError::new("`status` must be 301, 302, 303, 307 or 308").at("status")
+        })?;
         let filter = Self {
             scheme: config.scheme,
             host: config.host.map(|host| host.host().into()),
@@ -138,7 +145,10 @@ impl Redirect {
         if old_path == "*" {
             return Ok(None);
         }
-        let matched = head.extensions().get().map(|MatchedPrefix(prefix)| &**prefix);
+        let matched = head
+            .extensions()
+            .get()
+            .map(|MatchedPrefix(prefix)| &**prefix);
         let new_path = match &self.path {
             None => None,
             Some(rule) => match rule.apply(old_path, matched).map_err(failed)? {
@@ -242,7 +252,12 @@ impl Scheme {
 fn push_encoded(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#') {
+        if byte.is_ascii_graphic()
+            && !matches!(
+                byte,
+                b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#'
+            )
+        {
             out.push(char::from(byte));
         } else {
             out.push('%');

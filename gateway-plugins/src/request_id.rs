@@ -13,11 +13,11 @@ mod random;
 use std::time::UNIX_EPOCH;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_core::GatewayError;
 use portcullis_core::clock::Clock;
 use portcullis_core::filter::{
     BuildCx, BuildError, FilterFactory, Flow, HeadFilter, Phase, RequestHead, ResponseHead, Stage,
 };
-use portcullis_core::GatewayError;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -95,10 +95,11 @@ impl FilterFactory for RequestId {
     type Config = RequestIdConfig;
 
     fn build(config: RequestIdConfig, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
-        let header = config.header.map_or(
-            HeaderName::from_static("x-request-id"),
-            |name| name.get().clone(),
-        );
+        let header = config
+            .header
+            .map_or(HeaderName::from_static("x-request-id"), |name| {
+                name.get().clone()
+            });
         let filter = Self {
             header,
             accept: config.accept,
@@ -118,11 +119,16 @@ impl HeadFilter for RequestId {
             Accept::Always => true,
         };
         // A request has one id: one given further out stays.
-        if state.request_id.is_none() && take && let Some(brought) = self.brought(head.headers()) {
+        if state.request_id.is_none()
+            && take
+            && let Some(brought) = self.brought(head.headers())
+        {
             state.request_id = Some(brought.into());
             return Ok(Flow::Continue);
         }
-        let id = state.request_id.get_or_insert_with(|| self.format.make().into());
+        let id = state
+            .request_id
+            .get_or_insert_with(|| self.format.make().into());
         let value = header_value(id)?;
         drop(state);
         head.headers_mut().insert(&self.header, value);
@@ -133,7 +139,12 @@ impl HeadFilter for RequestId {
         if !self.echo {
             return Ok(());
         }
-        let id = head.exchange().state().request_id.as_deref().map(header_value);
+        let id = head
+            .exchange()
+            .state()
+            .request_id
+            .as_deref()
+            .map(header_value);
         if let Some(value) = id.transpose()? {
             head.headers_mut().insert(&self.header, value);
         }

@@ -65,7 +65,9 @@ impl FilterFactory for Respond {
         }
         let (body, usual_type) = match (config.body, &config.json) {
             (Some(_), Some(_)) => {
-                return Err(BuildError::new("`json` stands instead of `body`, not beside it").at("json"));
+                return Err(
+                    BuildError::new("`json` stands instead of `body`, not beside it").at("json"),
+                );
             }
             (Some(text), None) => (Bytes::from(text), "text/plain; charset=utf-8"),
             (None, Some(value)) => {

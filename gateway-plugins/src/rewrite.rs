@@ -55,9 +55,13 @@ impl FilterFactory for Rewrite {
             return Err(BuildError::new("nothing to rewrite: give `path` or `host`"));
         }
         let path = config.path.as_ref().map(PathRule::new).transpose()?;
-        let host = config.host.map(|host| HeaderValue::try_from(host.to_string()));
+        let host = config
+            .host
+            .map(|host| HeaderValue::try_from(host.to_string()));
         let host = host.transpose().map_err(|error| {
-            BuildError::new("`host` is not a header value").at("host").with_source(error)
+            BuildError::new("`host` is not a header value")
+                .at("host")
+                .with_source(error)
         })?;
         Ok(Stage::head(Self::NAME, Self { path, host }).with_phase(Phase::Transform))
     }
@@ -81,9 +85,16 @@ fn rewrite_path(rule: &PathRule, head: &mut RequestHead<'_>) -> Result<(), Gatew
     if path == "*" {
         return Ok(());
     }
-    let matched = head.extensions().get().map(|MatchedPrefix(prefix)| &**prefix);
-    let changed = rule.apply(path, matched).map_err(|error| failed(error.into()))?;
-    let Some(mut target) = changed else { return Ok(()) };
+    let matched = head
+        .extensions()
+        .get()
+        .map(|MatchedPrefix(prefix)| &**prefix);
+    let changed = rule
+        .apply(path, matched)
+        .map_err(|error| failed(error.into()))?;
+    let Some(mut target) = changed else {
+        return Ok(());
+    };
     if let Some(query) = head.uri().query() {
         target.reserve_exact(query.len() + 1);
         target.push('?');

@@ -97,7 +97,9 @@ impl FromStr for FieldName {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let name = HeaderName::try_from(text).map_err(|_| ValueError::new(NAME))?;
         if FRAMING.contains(&name) {
-            return Err(ValueError::new(NAME).hint("fields that frame a message are the gateway's own"));
+            return Err(
+                ValueError::new(NAME).hint("fields that frame a message are the gateway's own")
+            );
         }
         Ok(Self(name))
     }
@@ -227,10 +229,13 @@ impl FromStr for UrlPath {
             return Err(fail("a path begins with a slash"));
         }
         if text.contains(['?', '#']) {
-            return Err(fail("write %3F and %23 for a question mark and a hash in a path"));
+            return Err(fail(
+                "write %3F and %23 for a question mark and a hash in a path",
+            ));
         }
-        let normal = normalize(text, PathPolicy::default())
-            .map_err(|_| fail("write unusual bytes as a percent sign and two hexadecimal digits"))?;
+        let normal = normalize(text, PathPolicy::default()).map_err(|_| {
+            fail("write unusual bytes as a percent sign and two hexadecimal digits")
+        })?;
         Ok(Self(normal.into()))
     }
 }
@@ -296,13 +301,16 @@ pub(crate) fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
         None if rest.is_empty() => None,
         _ => return None,
     };
-    let valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    let valid = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+                && host.bytes().all(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+                })
         }
     };
     valid.then_some((host, port))
@@ -357,7 +365,15 @@ mod tests {
 
     #[test]
     fn framing_fields_are_not_for_filters() {
-        for name in ["Content-Length", "connection", "transfer-encoding", "TE", "keep-alive", "x y", ""] {
+        for name in [
+            "Content-Length",
+            "connection",
+            "transfer-encoding",
+            "TE",
+            "keep-alive",
+            "x y",
+            "",
+        ] {
             assert!(name.parse::<FieldName>().is_err(), "{name}");
         }
         assert_eq!("X-Tenant".parse::<FieldName>().unwrap().get(), "x-tenant");

@@ -19,11 +19,7 @@ use crate::{
     upstream::{ActiveHealth, EndpointSpec, OutlierConfig},
 };
 
-use super::{
-    capture::PluginSpec,
-    diagnostic::Location,
-    values::BindAddress,
-};
+use super::{capture::PluginSpec, diagnostic::Location, values::BindAddress};
 
 /// A whole configuration in which every reference leads somewhere.
 #[derive(Clone, Debug, Default)]
@@ -252,9 +248,17 @@ pub struct UpstreamTlsPlan {
 impl Config {
     /// The PEM files it names, in no order and possibly repeated: what a watcher has to watch.
     pub fn pem_files(&self) -> impl Iterator<Item = &Path> {
-        let server = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        let client = self.upstreams.iter().filter_map(|upstream| upstream.tls.as_ref());
-        let sources = server.flat_map(ServerTlsPlan::sources).chain(client.flat_map(UpstreamTlsPlan::sources));
+        let server = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        let client = self
+            .upstreams
+            .iter()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        let sources = server
+            .flat_map(ServerTlsPlan::sources)
+            .chain(client.flat_map(UpstreamTlsPlan::sources));
         sources.filter_map(PemSource::path)
     }
 }
@@ -262,7 +266,10 @@ impl Config {
 impl ServerTlsPlan {
     /// Every PEM document it is made of.
     pub(super) fn sources(&self) -> impl Iterator<Item = &PemSource> {
-        let pairs = self.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        let pairs = self
+            .certificates
+            .iter()
+            .flat_map(|pair| [&pair.certificate, &pair.key]);
         pairs.chain(match &self.client_auth {
             ClientAuthPlan::Off => None,
             ClientAuthPlan::Request(source) | ClientAuthPlan::Require(source) => Some(source),
@@ -273,7 +280,10 @@ impl ServerTlsPlan {
 impl UpstreamTlsPlan {
     /// Every PEM document it is made of.
     pub(super) fn sources(&self) -> impl Iterator<Item = &PemSource> {
-        let pair = self.client_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let pair = self
+            .client_certificate
+            .iter()
+            .flat_map(|(certificate, key)| [certificate, key]);
         self.roots.bundles.iter().chain(pair)
     }
 }

@@ -56,9 +56,11 @@ pub fn load(paths: &[PathBuf], registry: &Registry) -> Result<Loaded, Diagnostic
     }
     let config = merge(&documents, Some(registry), &mut problems);
     match config {
-        Some(config) if !problems.has_errors() => {
-            Ok(Loaded { config, watch: walk.watch.into_iter().collect(), warnings: problems })
-        }
+        Some(config) if !problems.has_errors() => Ok(Loaded {
+            config,
+            watch: walk.watch.into_iter().collect(),
+            warnings: problems,
+        }),
         _ => Err(problems),
     }
 }
@@ -120,15 +122,19 @@ impl Walk {
     fn folder(&mut self, path: &Path, depth: usize) -> bool {
         if depth > MAX_FOLDER_DEPTH {
             let message = format!("folders are nested more than {MAX_FOLDER_DEPTH} deep");
-            self.problems.push(Diagnostic::error(message).at(whole(path)));
+            self.problems
+                .push(Diagnostic::error(message).at(whole(path)));
             return false;
         }
         if !self.is_new(path) {
             return false;
         }
         self.watch.insert(path.to_owned());
-        let names = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
+        let names = fs::read_dir(path).and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<Vec<_>>>()
+        });
         let mut names = match names {
             Ok(names) => names,
             Err(error) => {
@@ -149,7 +155,9 @@ impl Walk {
                 }
                 Ok(_) => {}
                 // A link that leads nowhere, or a file that has just gone.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && Format::from_path(&below).is_none() => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && Format::from_path(&below).is_none() => {}
                 Err(error) => self.unreadable(&below, &error),
             }
         }
@@ -164,15 +172,20 @@ impl Walk {
     }
 
     fn is_new(&mut self, path: &Path) -> bool {
-        self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+        self.seen
+            .insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
         let message = format!("cannot be read: {error}");
-        self.problems.push(Diagnostic::error(message).at(whole(path)));
+        self.problems
+            .push(Diagnostic::error(message).at(whole(path)));
     }
 }
 
 fn whole(path: &Path) -> Location {
     Location::new(Arc::from(path.display().to_string()), 0, 0)
 }
+
+#[cfg(test)]
+mod tests;

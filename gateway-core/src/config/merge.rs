@@ -13,7 +13,14 @@ use crate::registry::{Dialect, Registry};
 /// The keys of a native document that hold lists, which documents add to.
 const LISTS: [&str; 3] = ["listeners", "routes", "upstreams"];
 /// The keys that one document may have.
-const SINGLES: [&str; 6] = ["admin", "access_log", "tracing", "metrics", "defaults", "limits"];
+const SINGLES: [&str; 6] = [
+    "admin",
+    "access_log",
+    "tracing",
+    "metrics",
+    "defaults",
+    "limits",
+];
 
 /// A configuration and what it came from.
 struct Part<'d> {
@@ -41,7 +48,9 @@ pub(super) fn merge(
             };
             match origins.iter().find(|(known, _)| *known == key) {
                 Some((_, first)) => {
-                    let problem = Diagnostic::error(format!("`{key}` is given twice")).at(place).path(key);
+                    let problem = Diagnostic::error(format!("`{key}` is given twice"))
+                        .at(place)
+                        .path(key);
                     found.push(problem.hint(format!("the other one is at {first}")));
                 }
                 None => origins.push((key, place)),
@@ -80,7 +89,11 @@ fn parts<'d>(
         });
         match same {
             Some(list) => list.push(document.clone()),
-            None => groups.push(Group::Foreign(dialect, vec![document.clone()], document.file())),
+            None => groups.push(Group::Foreign(
+                dialect,
+                vec![document.clone()],
+                document.file(),
+            )),
         }
     }
     let parts = groups.into_iter().filter_map(|group| match group {
@@ -89,9 +102,11 @@ fn parts<'d>(
             native: Some(document),
             file: document.file(),
         }),
-        Group::Foreign(dialect, list, file) => {
-            Some(Part { config: dialect.translate(&list, problems), native: None, file })
-        }
+        Group::Foreign(dialect, list, file) => Some(Part {
+            config: dialect.translate(&list, problems),
+            native: None,
+            file,
+        }),
     });
     parts.collect()
 }
@@ -103,15 +118,25 @@ fn is_native(document: &Document) -> bool {
     let root = document.root();
     let mut meant = root.entries().map(|(key, _)| key);
     let empty = matches!(root.kind(), Kind::Map | Kind::Null) && root.entries().len() == 0;
-    empty || keys().any(|key| root.has_key(key)) || meant.any(|key| did_you_mean(key, keys()).is_some())
+    empty
+        || keys().any(|key| root.has_key(key))
+        || meant.any(|key| did_you_mean(key, keys()).is_some())
 }
 
 fn unknown(document: &Document, registry: Option<&Registry>) -> Diagnostic {
     let root = document.root();
     let found = match root.kind() {
         Kind::Map => {
-            let keys: Vec<_> = root.entries().take(5).map(|(key, _)| format!("`{key}`")).collect();
-            let more = if root.entries().len() > keys.len() { ", ..." } else { "" };
+            let keys: Vec<_> = root
+                .entries()
+                .take(5)
+                .map(|(key, _)| format!("`{key}`"))
+                .collect();
+            let more = if root.entries().len() > keys.len() {
+                ", ..."
+            } else {
+                ""
+            };
             format!("the keys {}{more}", keys.join(", "))
         }
         Kind::Seq => "a list".to_owned(),
@@ -119,19 +144,26 @@ fn unknown(document: &Document, registry: Option<&Registry>) -> Diagnostic {
         Kind::Null => "nothing".to_owned(),
         Kind::Bool | Kind::Int | Kind::Float => "a single value".to_owned(),
     };
-    let problem = Diagnostic::error(format!("no known kind of configuration has {found} at its top"));
+    let problem = Diagnostic::error(format!(
+        "no known kind of configuration has {found} at its top"
+    ));
     let others = registry.map(Registry::dialects).unwrap_or_default();
     let others: String = others.iter().map(|name| format!(", {name}")).collect();
-    problem.at(root.location()).hint(format!("known: native ({}){others}", LISTS.join(", ")))
+    problem
+        .at(root.location())
+        .hint(format!("known: native ({}){others}", LISTS.join(", ")))
 }
 
 impl Part<'_> {
     /// Where something that only one document may have was given, if it was.
     fn place_of(&self, key: &str) -> Option<Location> {
-        let written = |document: &Document| document.root().get(key).map(|node| node.key_location());
+        let written =
+            |document: &Document| document.root().get(key).map(|node| node.key_location());
         match self.native {
             Some(document) => written(document),
-            None => self.has(key).then(|| Location::new(Arc::clone(self.file), 0, 0)),
+            None => self
+                .has(key)
+                .then(|| Location::new(Arc::clone(self.file), 0, 0)),
         }
     }
 
@@ -150,7 +182,12 @@ impl Part<'_> {
     fn add_to(self, whole: &mut RawConfig) {
         let given = |key| self.place_of(key).is_some();
         let [admin, access_log, tracing, metrics, defaults, limits] = SINGLES.map(given);
-        let RawConfig { listeners, routes, upstreams, .. } = self.config;
+        let RawConfig {
+            listeners,
+            routes,
+            upstreams,
+            ..
+        } = self.config;
         whole.listeners.extend(listeners);
         whole.routes.extend(routes);
         whole.upstreams.extend(upstreams);

@@ -1,10 +1,9 @@
 //! Certificates and keys as they are written.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf};
 
-use super::values::{ValueError, scalar};
-
-const PEM: &str = "the path of a PEM file, or PEM text";
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// PEM text, or the path of a file with it: whatever holds `-----BEGIN ` is the text itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -29,24 +28,13 @@ impl From<PathBuf> for Pem {
     }
 }
 
-impl FromStr for Pem {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        // An empty path is refused by lowering, so that a missing key does not look like a wrong one.
-        Ok(if text.contains("-----BEGIN ") {
-            Self::Inline(text.to_owned())
+/// An empty path is refused by lowering.
+impl From<String> for Pem {
+    fn from(text: String) -> Self {
+        if text.contains("-----BEGIN ") {
+            Self::Inline(text)
         } else {
             Self::File(text.into())
-        })
-    }
-}
-
-impl fmt::Display for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Inline(text) => f.write_str(text),
         }
     }
 }
@@ -61,12 +49,35 @@ impl fmt::Debug for Pem {
     }
 }
 
-scalar!(Pem, PEM, {
-    "type": "string",
-    "minLength": 1,
-    "description": "The path of a PEM file, or PEM text.",
-    "examples": ["/etc/tls/tls.crt"],
-});
+impl<'de> Deserialize<'de> for Pem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl Serialize for Pem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::File(path) => path.serialize(serializer),
+            Self::Inline(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl JsonSchema for Pem {
+    fn schema_name() -> Cow<'static, str> {
+        "Pem".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "description": "The path of a PEM file, or PEM text.",
+            "examples": ["/etc/tls/tls.crt"],
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -75,13 +86,12 @@ mod tests {
     #[test]
     fn tells_text_from_paths() {
         let text = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
-        let inline: Pem = text.parse().unwrap();
+        let inline = Pem::from(text.to_owned());
+        assert_eq!(inline, Pem::Inline(text.to_owned()));
+        assert_eq!(format!("{inline:?}"), "Inline(..)");
+        assert_eq!(serde_json::to_value(&inline).unwrap(), text);
         assert_eq!(
-            (inline.to_string().as_str(), format!("{inline:?}").as_str()),
-            (text, "Inline(..)")
-        );
-        assert_eq!(
-            "tls/a.key".parse::<Pem>().unwrap(),
+            Pem::from("tls/a.key".to_owned()),
             Pem::File("tls/a.key".into())
         );
     }

@@ -17,15 +17,18 @@ const LINE: usize = 60;
 /// # Errors
 /// When a path is not UTF-8, which only a program can have made.
 pub fn to_native(config: &RawConfig) -> Result<String, Diagnostics> {
-    let json = serde_json::to_string(config)
-        .map_err(|error| Diagnostic::error(format!("the configuration cannot be written: {error}")))?;
+    let json = serde_json::to_string(config).map_err(|error| {
+        Diagnostic::error(format!("the configuration cannot be written: {error}"))
+    })?;
     // Reading it back keeps the keys in order. What is too large to be read is written as it is: JSON is YAML.
     let Ok(documents) = Document::parse("", &json, Format::Json) else {
         return Ok(json);
     };
     let mut out = String::with_capacity(json.len() * 2);
     match documents.first() {
-        Some(document) if document.root().entries().len() > 0 => block(document.root(), 0, &mut out),
+        Some(document) if document.root().entries().len() > 0 => {
+            block(document.root(), 0, &mut out)
+        }
         _ => out.push_str("{}\n"),
     }
     Ok(out)
@@ -83,9 +86,15 @@ fn flow(node: NodeRef<'_>) -> Option<String> {
     match node.kind() {
         Kind::Seq | Kind::Map => {
             inline(node, &mut line);
-            let nested = node.entries().map(|(_, value)| value).chain(node.items()).any(|below| {
-                below.entries().len() > 1 || below.items().any(|item| item.entries().len() > 0) || is_block_text(below)
-            });
+            let nested = node
+                .entries()
+                .map(|(_, value)| value)
+                .chain(node.items())
+                .any(|below| {
+                    below.entries().len() > 1
+                        || below.items().any(|item| item.entries().len() > 0)
+                        || is_block_text(below)
+                });
             (line.len() <= LINE && !nested).then_some(line)
         }
         _ if is_block_text(node) => None,
@@ -144,7 +153,12 @@ fn scalar(text: &str, out: &mut String) {
         // JSON's escapes are YAML's; what JSON leaves as it is and YAML may not hold is escaped here.
         for c in serde_json::Value::from(text).to_string().chars() {
             match c {
-                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                '\u{7f}'..='\u{9f}'
+                | '\u{2028}'
+                | '\u{2029}'
+                | '\u{feff}'
+                | '\u{fffe}'
+                | '\u{ffff}' => {
                     let _ = write!(out, "\\u{:04x}", u32::from(c));
                 }
                 _ => out.push(c),
@@ -153,13 +167,30 @@ fn scalar(text: &str, out: &mut String) {
     }
 }
 
-/// Begins with a letter, a slash or an underscore, has nothing that YAML gives a meaning, and is no word that
-/// some version of YAML takes for a truth, a null or a number.
+/// Has nothing that YAML gives a meaning, begins with a letter, a slash or an underscore, or is a number with its
+/// unit, and is no word that some version of YAML takes for a truth, a null or a number.
 fn is_plain(text: &str) -> bool {
-    const WORDS: [&str; 11] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "inf", "nan"];
+    const WORDS: [&str; 11] = [
+        "true", "false", "yes", "no", "on", "off", "y", "n", "null", "inf", "nan",
+    ];
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_'));
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b'+' | b'=');
-    starts && text.bytes().all(inner) && !WORDS.contains(&&*text.to_ascii_lowercase())
+    let inner =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b'+' | b'=');
+    (starts || is_measure(text))
+        && text.bytes().all(inner)
+        && !WORDS.contains(&&*text.to_ascii_lowercase())
+}
+
+/// `5s`, `64KiB`, `1m30s`: not `0x1f`, `0b1` or `1e5`.
+fn is_measure(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_digit())
+        && bytes
+            .next_back()
+            .is_some_and(|last| matches!(last, b's' | b'm' | b'h' | b'd' | b'B'))
+        && bytes.all(|b| {
+            b.is_ascii_digit() || matches!(b, b's' | b'm' | b'h' | b'K' | b'M' | b'G' | b'T' | b'i')
+        })
 }
 
 fn indent(depth: usize, out: &mut String) {

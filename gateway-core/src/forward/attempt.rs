@@ -56,6 +56,8 @@ impl Handler for Forward {
         let exchange = Exchange::of(&mut request);
         if !self.upgrades && Upgrade::of(&request).is_some() {
             Upgrade::withdraw(&mut request);
+            // What follows the handshake belongs to the protocol that was refused, not to this request.
+            *request.body_mut() = Body::empty();
         }
         let upgrading = Upgrade::of(&request).is_some();
         let (parts, body) = request.into_parts();

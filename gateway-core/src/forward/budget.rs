@@ -24,7 +24,8 @@ impl RetryBudget {
     pub(crate) fn deposit(&self, limits: RetryBudgetLimits) {
         // A load first keeps the full account free of writes. Racing requests overshoot by one each at most.
         if self.saved.load(Ordering::Relaxed) < CAP {
-            self.saved.fetch_add(i64::from(limits.percent) * 10, Ordering::Relaxed);
+            self.saved
+                .fetch_add(i64::from(limits.percent) * 10, Ordering::Relaxed);
         }
     }
 
@@ -39,7 +40,11 @@ impl RetryBudget {
         let second = Clock.since(origin).as_secs() << 32;
         self.free
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                let used = if held >> 32 == second >> 32 { held & u64::from(u32::MAX) } else { 0 };
+                let used = if held >> 32 == second >> 32 {
+                    held & u64::from(u32::MAX)
+                } else {
+                    0
+                };
                 (used < u64::from(per_second)).then_some(second | (used + 1))
             })
             .is_ok()
@@ -66,7 +71,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_earn_retries_up_to_a_bound() {
-        let limits = RetryBudgetLimits { percent: 20, min_per_second: 0 };
+        let limits = RetryBudgetLimits {
+            percent: 20,
+            min_per_second: 0,
+        };
         let budget = RetryBudget::default();
         assert_eq!(granted(&budget, limits), 0);
         for _ in 0..50 {
@@ -81,13 +89,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn some_retries_are_free_in_each_second() {
-        let limits = RetryBudgetLimits { percent: 0, min_per_second: 3 };
+        let limits = RetryBudgetLimits {
+            percent: 0,
+            min_per_second: 3,
+        };
         let budget = RetryBudget::default();
         for _ in 0..3 {
             budget.deposit(limits);
             assert_eq!(granted(&budget, limits), 3);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(granted(&budget, RetryBudgetLimits { min_per_second: 0, ..limits }), 0);
+        assert_eq!(
+            granted(
+                &budget,
+                RetryBudgetLimits {
+                    min_per_second: 0,
+                    ..limits
+                }
+            ),
+            0
+        );
     }
 }

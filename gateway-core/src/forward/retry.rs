@@ -38,7 +38,10 @@ pub struct RetryBudgetLimits {
 
 impl Default for RetryBudgetLimits {
     fn default() -> Self {
-        Self { percent: 20, min_per_second: 3 }
+        Self {
+            percent: 20,
+            min_per_second: 3,
+        }
     }
 }
 
@@ -95,8 +98,14 @@ impl RetryOn {
     }
 
     /// All spellings that [`parse`](Self::parse) knows, beside statuses.
-    pub const NAMES: [&'static str; 6] =
-        ["connect-failure", "refused-stream", "reset", "timeout", "5xx", "gateway-error"];
+    pub const NAMES: [&'static str; 6] = [
+        "connect-failure",
+        "refused-stream",
+        "reset",
+        "timeout",
+        "5xx",
+        "gateway-error",
+    ];
 }
 
 impl RetryPolicy {
@@ -161,10 +170,16 @@ mod tests {
 
     #[test]
     fn a_post_that_may_have_arrived_is_not_sent_twice() {
-        let policy = policy(&[RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::ServerError]);
+        let policy = policy(&[
+            RetryOn::ConnectFailure,
+            RetryOn::Reset,
+            RetryOn::ServerError,
+        ]);
         let refused = GatewayError::new(ErrorClass::Connect, "x").with_retry(RetrySafety::NotSent);
-        let reset = GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::Idempotent);
-        let refused_stream = GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::NotSent);
+        let reset =
+            GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::Idempotent);
+        let refused_stream =
+            GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::NotSent);
         assert!(policy.wants_error(&refused, &Method::POST));
         assert!(!policy.wants_error(&reset, &Method::POST));
         assert!(policy.wants_error(&reset, &Method::GET));
@@ -190,7 +205,10 @@ mod tests {
         for name in RetryOn::NAMES {
             assert!(RetryOn::parse(name).is_some(), "{name}");
         }
-        assert_eq!(RetryOn::parse("503"), Some(RetryOn::Status(StatusCode::SERVICE_UNAVAILABLE)));
+        assert_eq!(
+            RetryOn::parse("503"),
+            Some(RetryOn::Status(StatusCode::SERVICE_UNAVAILABLE))
+        );
         assert_eq!(RetryOn::parse("never"), None);
         assert_eq!(RetryOn::parse("600"), None);
     }

@@ -21,7 +21,7 @@ use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
 use crate::config::{Diagnostic, Diagnostics, ir, lower};
 use crate::filter::BuildCx;
-use crate::listen::{self, Running, Sockets};
+use crate::listen::{self, Families, Running, Sockets};
 use crate::observe::Event;
 use crate::registry::Registry;
 use crate::route::{RouteIndex, RouteSpec};
@@ -290,7 +290,8 @@ impl Controller {
         let mut problems = Diagnostics::default();
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port) {
+            let families = Families::beside(&listener.bind, config.listeners.iter().map(|other| &other.bind));
+            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port, families) {
                 Ok(sockets) => bound.push((listener.name.clone(), sockets, listener.limits.max_connections)),
                 Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
             }
@@ -370,7 +371,9 @@ impl fmt::Debug for Controller {
 
 /// Binds the addresses that the live configuration does not have.
 fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) {
+    let addresses: Vec<BindAddress> = planned.iter().map(|plan| plan.bind.clone()).collect();
     for plan in planned {
+        let families = Families::beside(&plan.bind, addresses.iter());
         let kept = state
             .listeners
             .get(&plan.name)
@@ -378,7 +381,7 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
         if kept {
             continue;
         }
-        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port) {
+        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port, families) {
             Ok(sockets) => plan.sockets = Some(sockets),
             Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
         }

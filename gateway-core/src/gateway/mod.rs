@@ -5,7 +5,6 @@ mod cell;
 mod compile;
 mod connections;
 mod handle;
-mod merged;
 mod panic_guard;
 mod process;
 mod routes;

@@ -64,6 +64,7 @@ struct Target {
     host: Arc<str>,
     port: u16,
     weight: u32,
+    zone: Option<Arc<str>>,
     refresh: Duration,
     resolver: Arc<dyn Resolve>,
 }
@@ -77,6 +78,7 @@ impl DnsDiscovery {
                 host: host.into(),
                 port,
                 weight: 1,
+                zone: None,
                 refresh: DEFAULT_REFRESH,
                 resolver: Arc::new(SystemResolver),
             }),
@@ -94,6 +96,13 @@ impl DnsDiscovery {
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
         Arc::make_mut(&mut self.target).weight = weight;
+        self
+    }
+
+    /// Sets the zone of every address.
+    #[must_use]
+    pub fn with_zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(&mut self.target).zone = Some(zone.into());
         self
     }
 
@@ -144,7 +153,8 @@ impl Target {
         addresses.dedup();
         let name = self.host.parse::<IpAddr>().is_err().then_some(&self.host);
         let spec = |address: SocketAddr| {
-            let spec = EndpointSpec::new(address).with_weight(self.weight);
+            let mut spec = EndpointSpec::new(address).with_weight(self.weight);
+            spec.zone.clone_from(&self.zone);
             match name {
                 Some(name) => spec.with_hostname(Arc::clone(name)),
                 None => spec,

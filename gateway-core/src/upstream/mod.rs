@@ -35,6 +35,7 @@ mod driver;
 mod endpoint;
 mod group;
 mod health;
+mod joined;
 #[cfg(any(test, feature = "testing"))]
 pub mod law;
 mod members;
@@ -51,6 +52,7 @@ pub use driver::drive;
 pub use endpoint::{Endpoint, InFlight, Outcome};
 pub use group::{Upstream, UpstreamBuilder};
 pub use health::{ActiveHealth, BoxFuture, Probe, ProbeError, TcpProbe, check_health};
+pub use joined::JoinedDiscovery;
 pub use outlier::OutlierConfig;
 pub use report::{DiscoveryReport, EndpointReport, UpstreamReport};
 pub use snapshot::{PanicPolicy, Snapshot};

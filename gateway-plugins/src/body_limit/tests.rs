@@ -15,8 +15,13 @@ use crate::harness::{Rig, problem};
 
 /// A body of unknown length.
 fn streamed(chunks: &'static [&'static str], trailers: Option<HeaderMap>) -> Body {
-    let data = chunks.iter().map(|chunk| Frame::data(Bytes::from_static(chunk.as_bytes())));
-    let frames: Vec<_> = data.chain(trailers.map(Frame::trailers)).map(Ok::<_, Infallible>).collect();
+    let data = chunks
+        .iter()
+        .map(|chunk| Frame::data(Bytes::from_static(chunk.as_bytes())));
+    let frames: Vec<_> = data
+        .chain(trailers.map(Frame::trailers))
+        .map(Ok::<_, Infallible>)
+        .collect();
     Body::new(StreamBody::new(futures_util::stream::iter(frames)))
 }
 
@@ -31,7 +36,11 @@ fn post(body: Body) -> Request {
 #[tokio::test]
 async fn a_body_within_the_limit_passes_with_its_trailers() {
     let rig = Rig::new("body-limit", json!({ "max": 5 }));
-    for body in [Body::from("12345"), streamed(&["123", "45"], None), Body::empty()] {
+    for body in [
+        Body::from("12345"),
+        streamed(&["123", "45"], None),
+        Body::empty(),
+    ] {
         let expected = if body.is_empty() { "" } else { "12345" };
         let (_, seen, response) = rig.pass(post(body)).await;
         assert_eq!(response.status(), 200);
@@ -54,7 +63,9 @@ async fn a_body_that_says_it_is_longer_is_refused_unread() {
 #[tokio::test]
 async fn a_body_that_turns_out_longer_is_refused() {
     let rig = Rig::new("body-limit", json!({ "max": 5 }));
-    let response = rig.send(post(streamed(&["123", "456"], Some(trailers())))).await;
+    let response = rig
+        .send(post(streamed(&["123", "456"], Some(trailers()))))
+        .await;
     assert_eq!((response.status().as_u16(), rig.arrived()), (413, 0));
     let rig = Rig::new("body-limit", json!({ "max": 0 }));
     assert_eq!(rig.send(post(streamed(&["1"], None))).await.status(), 413);
@@ -64,7 +75,9 @@ async fn a_body_that_turns_out_longer_is_refused() {
 async fn a_tunnel_is_not_counted() {
     let rig = Rig::new("body-limit", json!({ "max": 1 }));
     let mut request = post(streamed(&["123", "456"], None));
-    request.extensions_mut().insert(Upgrade::new(http::HeaderValue::from_static("websocket")));
+    request
+        .extensions_mut()
+        .insert(Upgrade::new(http::HeaderValue::from_static("websocket")));
     let (_, seen, _) = rig.pass(request).await;
     assert_eq!(seen.data, "123456");
 }
@@ -73,16 +86,32 @@ async fn a_tunnel_is_not_counted() {
 async fn the_counting_body_obeys_the_laws_of_bodies() {
     check_body(|| Limited::new(Body::from("12345"), 5), b"12345", None).await;
     check_body(|| Limited::new(Body::empty(), 0), b"", None).await;
-    check_body(|| Limited::new(streamed(&["12", "", "345"], None), 9), b"12345", None).await;
-    check_body(|| Limited::new(streamed(&["12345"], Some(trailers())), 5), b"12345", Some(&trailers())).await;
+    check_body(
+        || Limited::new(streamed(&["12", "", "345"], None), 9),
+        b"12345",
+        None,
+    )
+    .await;
+    check_body(
+        || Limited::new(streamed(&["12345"], Some(trailers())), 5),
+        b"12345",
+        Some(&trailers()),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_counting_body_fails_once_and_then_is_over() {
     use http_body_util::BodyExt;
     let mut body = Limited::new(streamed(&["123", "456", "789"], None), 5);
-    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "123");
-    assert_eq!(body.frame().await.unwrap().unwrap_err().class(), ErrorClass::BodyTooLarge);
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "123"
+    );
+    assert_eq!(
+        body.frame().await.unwrap().unwrap_err().class(),
+        ErrorClass::BodyTooLarge
+    );
     assert!(body.is_end_stream());
     assert!(body.frame().await.is_none());
     // An announced length is enough.

@@ -112,13 +112,21 @@ impl FilterFactory for Compression {
             return Err(BuildError::new("`algorithms` names none").at("algorithms"));
         }
         for (index, algorithm) in algorithms.iter().enumerate() {
-            if algorithms.iter().take(index).any(|before| before == algorithm) {
+            if algorithms
+                .iter()
+                .take(index)
+                .any(|before| before == algorithm)
+            {
                 let message = format!("`algorithms` names `{}` twice", algorithm.name());
                 return Err(BuildError::new(message).at("algorithms"));
             }
         }
         let Levels { gzip, br, zstd } = config.levels;
-        for (name, level, range) in [("gzip", gzip, 1..=9), ("br", br, 0..=11), ("zstd", zstd, 1..=22)] {
+        for (name, level, range) in [
+            ("gzip", gzip, 1..=9),
+            ("br", br, 0..=11),
+            ("zstd", zstd, 1..=22),
+        ] {
             if !range.contains(&level) {
                 let (first, last) = range.into_inner();
                 let message = format!("the level of `{name}` must be from {first} to {last}");

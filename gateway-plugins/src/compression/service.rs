@@ -91,8 +91,8 @@ impl Service<Request> for CompressionService {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let offered = self.encoders.iter().map(|(algorithm, _)| *algorithm);
-        let chosen = negotiate(request.headers(), offered)
-            .and_then(|position| self.encoders.get(position));
+        let chosen =
+            negotiate(request.headers(), offered).and_then(|position| self.encoders.get(position));
         match chosen {
             Some((algorithm, _)) if request.method() == Method::HEAD => {
                 let mut prepare = self.plain.clone();

@@ -20,7 +20,9 @@ fn long() -> String {
 
 fn accepting(encodings: &'static str) -> Request {
     let mut request = get("/");
-    request.headers_mut().insert("accept-encoding", HeaderValue::from_static(encodings));
+    request
+        .headers_mut()
+        .insert("accept-encoding", HeaderValue::from_static(encodings));
     request
 }
 
@@ -29,7 +31,9 @@ fn rig(settings: Value, fields: &'static [(&'static str, &'static str)]) -> Rig 
     Rig::answering("compression", settings, move || {
         let mut response = Response::new(Body::from(long()));
         for (name, value) in fields {
-            response.headers_mut().append(*name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .append(*name, HeaderValue::from_static(value));
         }
         Ok(response)
     })
@@ -47,13 +51,29 @@ async fn decoded(response: Response) -> Collected {
         async move { Ok::<_, Infallible>(response) }
     });
     let response = Decompression::new(ready).oneshot(get("/")).await.unwrap();
-    Body::new(response.into_body()).collect(1 << 20).await.unwrap()
+    Body::new(response.into_body())
+        .collect(1 << 20)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn compresses_with_what_the_client_and_we_prefer() {
-    let all = rig(json!({}), &[("content-type", "text/plain"), ("etag", "\"v1\""), ("accept-ranges", "bytes")]);
-    for (accept, expected) in [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip, br, zstd", "zstd"), ("gzip, br;q=0.5", "gzip")] {
+    let all = rig(
+        json!({}),
+        &[
+            ("content-type", "text/plain"),
+            ("etag", "\"v1\""),
+            ("accept-ranges", "bytes"),
+        ],
+    );
+    for (accept, expected) in [
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("gzip, br, zstd", "zstd"),
+        ("gzip, br;q=0.5", "gzip"),
+    ] {
         let response = all.send(accepting(accept)).await;
         assert_eq!(encoding(&response).as_deref(), Some(expected), "{accept}");
         assert_eq!(values(response.headers(), "vary"), ["accept-encoding"]);
@@ -61,10 +81,21 @@ async fn compresses_with_what_the_client_and_we_prefer() {
         assert!(!response.headers().contains_key("accept-ranges"));
         assert_eq!(decoded(response).await.data, long());
     }
-    let two = rig(json!({ "algorithms": ["gzip", "br"], "levels": { "gzip": 1, "br": 0 } }), &[]);
-    for (accept, expected) in [("gzip, br, zstd", Some("gzip")), ("zstd", None), ("identity;q=0", None)] {
+    let two = rig(
+        json!({ "algorithms": ["gzip", "br"], "levels": { "gzip": 1, "br": 0 } }),
+        &[],
+    );
+    for (accept, expected) in [
+        ("gzip, br, zstd", Some("gzip")),
+        ("zstd", None),
+        ("identity;q=0", None),
+    ] {
         let response = two.send(accepting(accept)).await;
-        assert_eq!((encoding(&response).as_deref(), response.status().as_u16()), (expected, 200), "{accept}");
+        assert_eq!(
+            (encoding(&response).as_deref(), response.status().as_u16()),
+            (expected, 200),
+            "{accept}"
+        );
     }
 }
 
@@ -84,7 +115,10 @@ async fn leaves_alone_what_gains_nothing() {
         assert_eq!(text(response).await, long(), "{fields:?}");
     }
     let svg = rig(json!({}), &[("content-type", "image/svg+xml")]);
-    assert_eq!(encoding(&svg.send(accepting("gzip")).await).as_deref(), Some("gzip"));
+    assert_eq!(
+        encoding(&svg.send(accepting("gzip")).await).as_deref(),
+        Some("gzip")
+    );
     let short = rig(json!({ "min_size": "1MiB" }), &[]);
     assert_eq!(encoding(&short.send(accepting("gzip")).await), None);
 }
@@ -94,7 +128,10 @@ async fn a_client_that_accepts_nothing_gets_the_reply_and_caches_are_told() {
     let rig = rig(json!({}), &[("vary", "origin"), ("etag", "\"v1\"")]);
     let response = rig.send(get("/")).await;
     assert_eq!(encoding(&response), None);
-    assert_eq!(values(response.headers(), "vary"), ["origin", "accept-encoding"]);
+    assert_eq!(
+        values(response.headers(), "vary"),
+        ["origin", "accept-encoding"]
+    );
     assert_eq!(values(response.headers(), "etag"), ["\"v1\""]);
     assert_eq!(text(response).await, long());
 }
@@ -102,7 +139,9 @@ async fn a_client_that_accepts_nothing_gets_the_reply_and_caches_are_told() {
 #[tokio::test]
 async fn a_head_reply_says_what_get_would() {
     let rig = Rig::answering("compression", json!({}), || {
-        let reply = http::Response::builder().header("content-length", "5400").header("etag", "\"v1\"");
+        let reply = http::Response::builder()
+            .header("content-length", "5400")
+            .header("etag", "\"v1\"");
         Ok(reply.body(Body::empty()).unwrap())
     });
     let mut request = accepting("br");
@@ -120,7 +159,10 @@ async fn trailers_stay() {
         let rig = Rig::answering("compression", json!({}), || {
             let mut trailers = HeaderMap::new();
             trailers.insert("x-sum", HeaderValue::from_static("1"));
-            Ok(Response::new(Body::with_trailers(Bytes::from(long()), trailers)))
+            Ok(Response::new(Body::with_trailers(
+                Bytes::from(long()),
+                trailers,
+            )))
         });
         let body = decoded(rig.send(accepting(accept)).await).await;
         assert_eq!(body.data, long(), "{accept}");
@@ -148,12 +190,22 @@ async fn errors_of_the_upstream_keep_their_class() {
     let rig = Rig::answering("compression", json!({}), || {
         let reset = GatewayError::new(ErrorClass::UpstreamReset, "reading");
         let frames = [Ok(Frame::data(Bytes::from("x"))), Err(reset)];
-        Ok(Response::new(Body::new(StreamBody::new(stream::iter(frames)))))
+        Ok(Response::new(Body::new(StreamBody::new(stream::iter(
+            frames,
+        )))))
     });
-    let error = rig.send(accepting("gzip")).await.into_body().collect(1 << 20).await.unwrap_err();
+    let error = rig
+        .send(accepting("gzip"))
+        .await
+        .into_body()
+        .collect(1 << 20)
+        .await
+        .unwrap_err();
     assert_eq!(error.class(), ErrorClass::UpstreamReset);
 
-    let rig = Rig::answering("compression", json!({}), || Err(GatewayError::new(ErrorClass::Connect, "connecting")));
+    let rig = Rig::answering("compression", json!({}), || {
+        Err(GatewayError::new(ErrorClass::Connect, "connecting"))
+    });
     let error = rig.try_send(accepting("gzip")).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Connect);
 }
@@ -161,13 +213,27 @@ async fn errors_of_the_upstream_keep_their_class() {
 #[test]
 fn explains_bad_settings() {
     for (settings, expected) in [
-        (json!({ "algorithms": [] }), "compression: `algorithms` names none (at algorithms)"),
-        (json!({ "algorithms": ["br", "br"] }), "compression: `algorithms` names `br` twice (at algorithms)"),
-        (json!({ "levels": { "gzip": 10 } }), "compression: the level of `gzip` must be from 1 to 9 (at levels)"),
-        (json!({ "levels": { "zstd": 0 } }), "compression: the level of `zstd` must be from 1 to 22 (at levels)"),
+        (
+            json!({ "algorithms": [] }),
+            "compression: `algorithms` names none (at algorithms)",
+        ),
+        (
+            json!({ "algorithms": ["br", "br"] }),
+            "compression: `algorithms` names `br` twice (at algorithms)",
+        ),
+        (
+            json!({ "levels": { "gzip": 10 } }),
+            "compression: the level of `gzip` must be from 1 to 9 (at levels)",
+        ),
+        (
+            json!({ "levels": { "zstd": 0 } }),
+            "compression: the level of `zstd` must be from 1 to 22 (at levels)",
+        ),
     ] {
         let got = problem("compression", settings);
         assert!(got.ends_with(expected), "{got}\n{expected}");
     }
-    assert!(problem("compression", json!({ "algorithms": ["deflate"] })).contains("(at algorithms[0])"));
+    assert!(
+        problem("compression", json!({ "algorithms": ["deflate"] })).contains("(at algorithms[0])")
+    );
 }

@@ -9,7 +9,9 @@ use crate::harness::{Rig, get, problem, values};
 
 fn brought(id: &str, trusted: bool) -> Request {
     let mut request = get("/");
-    request.headers_mut().append("x-request-id", id.parse().unwrap());
+    request
+        .headers_mut()
+        .append("x-request-id", id.parse().unwrap());
     Exchange::of(&mut request).state().client_ip_forwarded = trusted;
     request
 }
@@ -41,19 +43,28 @@ async fn takes_over_only_what_it_may() {
         let rig = Rig::new("request-id", json!({ "accept": accept }));
         let (seen, _, response) = rig.pass(brought(id, trusted)).await;
         let ids = values(&seen.headers, "x-request-id");
-        assert_eq!((ids.len(), ids[0] == id), (1, taken), "{accept} {trusted} {id}");
+        assert_eq!(
+            (ids.len(), ids[0] == id),
+            (1, taken),
+            "{accept} {trusted} {id}"
+        );
         assert_eq!(ids, values(response.headers(), "x-request-id"));
     }
     let rig = Rig::new("request-id", json!({ "accept": "always" }));
     let mut request = brought("one", true);
-    request.headers_mut().append("x-request-id", "two".parse().unwrap());
+    request
+        .headers_mut()
+        .append("x-request-id", "two".parse().unwrap());
     let (seen, _, _) = rig.pass(request).await;
     assert_eq!(values(&seen.headers, "x-request-id").len(), 1);
 }
 
 #[tokio::test]
 async fn an_id_given_further_out_stays() {
-    let rig = Rig::new("request-id", json!({ "header": "x-correlation-id", "accept": "always" }));
+    let rig = Rig::new(
+        "request-id",
+        json!({ "header": "x-correlation-id", "accept": "always" }),
+    );
     let mut request = get("/");
     Exchange::of(&mut request).state().request_id = Some("outer".into());
     let (seen, _, _) = rig.pass(request).await;
@@ -74,16 +85,25 @@ async fn errors_carry_the_id_unless_told_otherwise() {
 
 #[test]
 fn ids_have_their_form_and_differ() {
-    let digits = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-');
+    let digits = |id: &str| {
+        id.bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-')
+    };
     let mut all = HashSet::new();
     for _ in 0..1000 {
         let hex = IdFormat::Hex.make();
-        assert!(hex.len() == 32 && !hex.contains('-') && digits(&hex), "{hex}");
+        assert!(
+            hex.len() == 32 && !hex.contains('-') && digits(&hex),
+            "{hex}"
+        );
         for (format, version) in [(IdFormat::Uuid, b'4'), (IdFormat::Uuid7, b'7')] {
             let id = format.make();
             let lengths: Vec<usize> = id.split('-').map(str::len).collect();
             assert_eq!(lengths, [8, 4, 4, 4, 12]);
-            assert!(digits(&id) && id.as_bytes()[14] == version && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+            assert!(
+                digits(&id) && id.as_bytes()[14] == version && b"89ab".contains(&id.as_bytes()[19]),
+                "{id}"
+            );
             all.insert(id);
         }
         all.insert(hex);
@@ -98,7 +118,10 @@ fn ids_have_their_form_and_differ() {
 #[test]
 fn explains_bad_settings() {
     let got = problem("request-id", json!({ "header": "x id" }));
-    assert!(got.ends_with("expected the name of a header field, found `x id` (at header)"), "{got}");
+    assert!(
+        got.ends_with("expected the name of a header field, found `x id` (at header)"),
+        "{got}"
+    );
     let got = problem("request-id", json!({ "accept": "sometimes" }));
     assert!(got.contains("(at accept)"), "{got}");
 }

@@ -8,7 +8,9 @@ use crate::harness::{Rig, get, problem, values};
 
 fn matched(target: &str, prefix: &str) -> Request {
     let mut request = get(target);
-    request.extensions_mut().insert(MatchedPrefix(Arc::from(prefix)));
+    request
+        .extensions_mut()
+        .insert(MatchedPrefix(Arc::from(prefix)));
     request
 }
 
@@ -68,14 +70,26 @@ async fn the_server_as_a_whole_has_no_path() {
 #[test]
 fn explains_bad_settings() {
     for (settings, expected) in [
-        (json!({}), "rewrite: nothing to rewrite: give `path` or `host`"),
-        (json!({ "path": { "prefix": "v2" } }), "expected an absolute path such as /orders, found `v2` (at path.prefix)\n  hint: a path begins with a slash"),
-        (json!({ "path": { "regex": { "pattern": "a" } } }), "missing key `replacement` (at path.regex)"),
+        (
+            json!({}),
+            "rewrite: nothing to rewrite: give `path` or `host`",
+        ),
+        (
+            json!({ "path": { "prefix": "v2" } }),
+            "expected an absolute path such as /orders, found `v2` (at path.prefix)\n  hint: a path begins with a slash",
+        ),
+        (
+            json!({ "path": { "regex": { "pattern": "a" } } }),
+            "missing key `replacement` (at path.regex)",
+        ),
         (
             json!({ "path": { "regex": { "pattern": "a", "replacement": "$1" } } }),
             "rewrite: `replacement` names the group `1`, which `pattern` does not have; `${1}a` is group 1 before an `a` (at path)",
         ),
-        (json!({ "host": "a/b" }), "expected a host such as shop.example or shop.example:8080, found `a/b` (at host)"),
+        (
+            json!({ "host": "a/b" }),
+            "expected a host such as shop.example or shop.example:8080, found `a/b` (at host)",
+        ),
     ] {
         let got = problem("rewrite", settings);
         assert!(got.ends_with(expected), "{got}\n{expected}");

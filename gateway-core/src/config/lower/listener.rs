@@ -1,6 +1,6 @@
 //! Listeners.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{
     fingerprint,
@@ -32,10 +32,17 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
         bind: raw.bind.value.clone(),
         http: http(raw, problems),
         hygiene: HygieneLayer {
-            tracer: None,
-            trusted: TrustedProxies::new(raw.trusted_proxies.iter().map(|range| range.get()).collect()),
+            trusted: TrustedProxies::new(
+                raw.trusted_proxies
+                    .iter()
+                    .map(|range| range.get())
+                    .collect(),
+            ),
             forwarded: forwarded(raw.forwarded),
-            path: PathPolicy { merge_slashes: raw.merge_slashes },
+            path: PathPolicy {
+                merge_slashes: raw.merge_slashes,
+            },
+            tracer: None,
         },
         fingerprint: print(raw, tls.as_ref()),
         tls,
@@ -103,9 +110,14 @@ fn print(raw: &RawListener, tls: Option<&ServerTlsPlan>) -> u64 {
 /// Two sockets at one address: an error when they are the same, a warning when one takes what the other
 /// wants too, which only works with sockets that share.
 pub(super) fn check_binds(raw: &RawConfig, problems: &mut Diagnostics) {
-    let admin = raw.admin.enabled.then_some((&raw.admin.bind, "the admin listener".to_owned()));
-    let listeners =
-        raw.listeners.iter().map(|l| (&l.bind, format!("the listener `{}`", l.name.value)));
+    let admin = raw
+        .admin
+        .enabled
+        .then_some((&raw.admin.bind, "the admin listener".to_owned()));
+    let listeners = raw
+        .listeners
+        .iter()
+        .map(|l| (&l.bind, format!("the listener `{}`", l.name.value)));
     let mut earlier: Vec<(&Located<BindAddress>, String)> = Vec::new();
     for (bind, owner) in admin.into_iter().chain(listeners) {
         let clash = earlier.iter().find(|(other, _)| clashes(bind, other));
@@ -118,7 +130,8 @@ pub(super) fn check_binds(raw: &RawConfig, problems: &mut Diagnostics) {
                 "{its_owner} listens on {}, which overlaps with {}",
                 other.value, bind.value
             ));
-            problems.push(problem.hint("use another port, or addresses of which none is a wildcard"));
+            problems
+                .push(problem.hint("use another port, or addresses of which none is a wildcard"));
         }
         earlier.push((bind, owner));
     }
@@ -139,10 +152,7 @@ fn overlaps(a: &BindAddress, b: &BindAddress) -> bool {
 
 /// Whether a wildcard takes the address too. The two families do not take each other's.
 fn covers(wildcard: &SocketAddr, other: &SocketAddr) -> bool {
-    let same_family = match (wildcard.ip(), other.ip()) {
-        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => true,
-        _ => false,
-    };
+    let same_family = wildcard.is_ipv4() == other.is_ipv4();
     same_family && wildcard.ip().is_unspecified()
 }
 
@@ -158,7 +168,10 @@ pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Diag
         }
     }
     for (listener, _) in raw.listeners.iter().zip(&used).filter(|(_, used)| !**used) {
-        let problem = listener.name.warning(format!("no route belongs to the listener `{}`", listener.name.value));
+        let problem = listener.name.warning(format!(
+            "no route belongs to the listener `{}`",
+            listener.name.value
+        ));
         problems.push(problem.hint("every request to it is answered with 404"));
     }
 }

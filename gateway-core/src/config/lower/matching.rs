@@ -10,8 +10,7 @@ use crate::{
         raw::{PathMatch, RawMatch, RawRoute, ValueMatch},
     },
     route::{
-        HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, RouteMatch, ValueTest,
-        rule,
+        HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, RouteMatch, ValueTest, rule,
     },
 };
 
@@ -44,9 +43,21 @@ fn lower_rule(
 
 fn lower_match(raw: &RawMatch, problems: &mut Diagnostics) -> RouteMatch {
     RouteMatch {
-        hosts: raw.hosts.iter().filter_map(|host| lower_host(host, problems)).collect(),
-        paths: raw.path.iter().filter_map(|path| lower_path(path, problems)).collect(),
-        methods: raw.methods.iter().filter_map(|method| lower_method(method, problems)).collect(),
+        hosts: raw
+            .hosts
+            .iter()
+            .filter_map(|host| lower_host(host, problems))
+            .collect(),
+        paths: raw
+            .path
+            .iter()
+            .filter_map(|path| lower_path(path, problems))
+            .collect(),
+        methods: raw
+            .methods
+            .iter()
+            .filter_map(|method| lower_method(method, problems))
+            .collect(),
         headers: raw
             .headers
             .iter()
@@ -65,7 +76,9 @@ fn lower_match(raw: &RawMatch, problems: &mut Diagnostics) -> RouteMatch {
 }
 
 fn lower_host(host: &Located<String>, problems: &mut Diagnostics) -> Option<HostPattern> {
-    host.parse().map_err(|error| problems.push(host.error(format!("{error}")))).ok()
+    host.parse()
+        .map_err(|error| problems.push(host.error(format!("{error}"))))
+        .ok()
 }
 
 fn lower_path(path: &Located<PathMatch>, problems: &mut Diagnostics) -> Option<PathPattern> {
@@ -79,16 +92,22 @@ fn lower_path(path: &Located<PathMatch>, problems: &mut Diagnostics) -> Option<P
                 .ok();
         }
     };
-    lowered.map_err(|error| problems.push(path.error(error.to_string()))).ok()
+    lowered
+        .map_err(|error| problems.push(path.error(error.to_string())))
+        .ok()
 }
 
 fn lower_method(method: &Located<String>, problems: &mut Diagnostics) -> Option<Method> {
     /// Beyond these, a method in lower case may be meant.
-    const STANDARD: [&str; 9] =
-        ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    const STANDARD: [&str; 9] = [
+        "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+    ];
     let capitals = method.to_ascii_uppercase();
     if method.value != capitals && STANDARD.contains(&&*capitals) {
-        let problem = method.error(format!("methods are case-sensitive, and none is called `{}`", method.value));
+        let problem = method.error(format!(
+            "methods are case-sensitive, and none is called `{}`",
+            method.value
+        ));
         problems.push(problem.hint(format!("write {capitals}")));
         return None;
     }

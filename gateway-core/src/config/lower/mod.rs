@@ -44,13 +44,31 @@ pub fn lower(raw: &RawConfig, problems: &mut Diagnostics) -> Option<Config> {
 fn whole(raw: &RawConfig, problems: &mut Diagnostics) -> Config {
     let names = names::Names::of(raw, problems);
     listener::check_binds(raw, problems);
-    let listeners = raw.listeners.iter().map(|listener| listener::lower(listener, problems)).collect();
-    let upstreams: Vec<_> =
-        raw.upstreams.iter().map(|upstream| upstream::lower(upstream, problems)).collect();
-    let prints: Vec<u64> = upstreams.iter().map(|upstream| upstream.fingerprint).collect();
+    let listeners = raw
+        .listeners
+        .iter()
+        .map(|listener| listener::lower(listener, problems))
+        .collect();
+    let upstreams: Vec<_> = raw
+        .upstreams
+        .iter()
+        .map(|upstream| upstream::lower(upstream, problems))
+        .collect();
+    let prints: Vec<u64> = upstreams
+        .iter()
+        .map(|upstream| upstream.fingerprint)
+        .collect();
     let defaults = route::Defaults::of(&raw.defaults, problems);
-    let scope = route::Scope { names: &names, defaults: &defaults, upstreams: &prints };
-    let routes = raw.routes.iter().map(|route| route::lower(route, &scope, problems)).collect();
+    let scope = route::Scope {
+        names: &names,
+        defaults: &defaults,
+        upstreams: &prints,
+    };
+    let routes = raw
+        .routes
+        .iter()
+        .map(|route| route::lower(route, &scope, problems))
+        .collect();
     listener::check_used(raw, &names, problems);
     telemetry::check(raw, problems);
     Config {

@@ -29,7 +29,11 @@ pub(super) struct Names<'r> {
 impl<'r> Names<'r> {
     /// Collects all names; the second use of one is a mistake.
     pub(super) fn of(raw: &'r RawConfig, problems: &mut Diagnostics) -> Self {
-        Table::of("route", raw.routes.iter().map(|route| &route.name), problems);
+        Table::of(
+            "route",
+            raw.routes.iter().map(|route| &route.name),
+            problems,
+        );
         Self {
             listeners: Table::of("listener", raw.listeners.iter().map(|l| &l.name), problems),
             upstreams: Table::of("upstream", raw.upstreams.iter().map(|u| &u.name), problems),
@@ -44,7 +48,11 @@ impl<'r> Table<'r> {
         problems: &mut Diagnostics,
     ) -> Self {
         let mut first: HashMap<&str, &Located<String>> = HashMap::new();
-        let mut table = Self { kind, positions: HashMap::new(), order: Vec::new() };
+        let mut table = Self {
+            kind,
+            positions: HashMap::new(),
+            order: Vec::new(),
+        };
         for (position, name) in names.enumerate() {
             if name.is_empty() {
                 problems.push(name.error(format!("the name of a {kind} must not be empty")));
@@ -67,7 +75,11 @@ impl<'r> Table<'r> {
         let position = self.positions.get(name.as_str()).copied();
         if position.is_none() {
             let problem = name.error(format!("no {} is called `{}`", self.kind, name.value));
-            problems.push(if problems.len() < MOST_HINTS { self.suggest(problem, name) } else { problem });
+            problems.push(if problems.len() < MOST_HINTS {
+                self.suggest(problem, name)
+            } else {
+                problem
+            });
         }
         position
     }
@@ -79,7 +91,10 @@ impl<'r> Table<'r> {
 
     fn suggest(&self, problem: Diagnostic, name: &str) -> Diagnostic {
         let kind = self.kind;
-        match (did_you_mean(name, self.order.iter().copied()), self.order.len()) {
+        match (
+            did_you_mean(name, self.order.iter().copied()),
+            self.order.len(),
+        ) {
             (Some(near), _) => problem.hint(format!("did you mean `{near}`?")),
             (None, 0) => problem.hint(format!("there are no {kind}s")),
             (None, 1..=MOST_LISTED) => problem.hint(format!("{kind}s: {}", self.order.join(", "))),
@@ -90,5 +105,9 @@ impl<'r> Table<'r> {
 
 /// Names the place of the object that was there first, when it is known.
 pub(super) fn elsewhere<T>(problem: Diagnostic, other: &Located<T>) -> Diagnostic {
-    if other.at.is_known() { problem.hint(format!("the other one is at {}", other.at)) } else { problem }
+    if other.at.is_known() {
+        problem.hint(format!("the other one is at {}", other.at))
+    } else {
+        problem
+    }
 }

@@ -33,6 +33,10 @@ pub(super) fn source(
 
 /// A path as seen from the file it was written in.
 fn beside(path: &Path, at: &Location) -> PathBuf {
-    let folder = if at.is_known() { Path::new(&*at.file).parent() } else { None };
+    let folder = if at.is_known() {
+        Path::new(&*at.file).parent()
+    } else {
+        None
+    };
     folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
 }

@@ -61,7 +61,12 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> String {
     let mut cause = error.source();
     while let Some(current) = cause {
         let said = current.to_string();
-        let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let last = said
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or_default();
         let last = last.strip_prefix("error: ").unwrap_or(last);
         if !text.contains(last) {
             text = format!("{text}: {last}");

@@ -31,9 +31,12 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Diagnostics) -> Option<RetryP
             on.push(known);
         }
     }
-    let budget = raw.budget.as_ref().map_or_else(RetryBudgetLimits::default, |budget| {
-        lower_budget(budget, problems)
-    });
+    let budget = raw
+        .budget
+        .as_ref()
+        .map_or_else(RetryBudgetLimits::default, |budget| {
+            lower_budget(budget, problems)
+        });
     let backoff = raw.backoff.clone().unwrap_or_default();
     (raw.attempts > 0 && !on.is_empty()).then_some(RetryPolicy {
         attempts: raw.attempts,
@@ -49,9 +52,12 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Diagnostics) -> Option<RetryP
 fn lower_budget(raw: &RawRetryBudget, problems: &mut Diagnostics) -> RetryBudgetLimits {
     let percent = raw.percent.value;
     if percent > MOST_PERCENT {
-        problems.push(
-            raw.percent.error(format!("expected at most {MOST_PERCENT} percent, found {percent}")),
-        );
+        problems.push(raw.percent.error(format!(
+            "expected at most {MOST_PERCENT} percent, found {percent}"
+        )));
     }
-    RetryBudgetLimits { percent, min_per_second: raw.min_per_second }
+    RetryBudgetLimits {
+        percent,
+        min_per_second: raw.min_per_second,
+    }
 }

@@ -2,14 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    fingerprint,
-    limits::timeout,
-    matching,
-    names::Names,
-    place::Place,
-    retry,
-};
+use super::{fingerprint, limits::timeout, matching, names::Names, place::Place, retry};
 use crate::{
     balance::combine_hashes,
     config::{
@@ -32,7 +25,10 @@ impl<'r> Defaults<'r> {
     pub(super) fn of(raw: &'r RawDefaults, problems: &mut Diagnostics) -> Self {
         Self {
             timeouts: &raw.timeouts,
-            retry: raw.retry.as_ref().and_then(|retry| retry::lower(retry, problems)),
+            retry: raw
+                .retry
+                .as_ref()
+                .and_then(|retry| retry::lower(retry, problems)),
             fingerprint: fingerprint::written(raw),
         }
     }
@@ -50,13 +46,25 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostic
     let backends = backends(raw, scope, problems);
     let print = combine_hashes(fingerprint::written(raw), scope.defaults.fingerprint);
     let fingerprint = backends.iter().fold(print, |print, backend| {
-        combine_hashes(print, scope.upstreams.get(backend.upstream).copied().unwrap_or_default())
+        combine_hashes(
+            print,
+            scope
+                .upstreams
+                .get(backend.upstream)
+                .copied()
+                .unwrap_or_default(),
+        )
     });
     Route {
         name: raw.name.as_str().into(),
         listeners: listeners(raw, scope, problems),
         matches: matching::lower(raw, problems),
-        matchers: raw.matches.iter().flat_map(|matches| &matches.custom).cloned().collect(),
+        matchers: raw
+            .matches
+            .iter()
+            .flat_map(|matches| &matches.custom)
+            .cloned()
+            .collect(),
         priority: raw.priority,
         filters: raw.filters.clone(),
         timeouts: timeouts(raw, scope.defaults, problems),
@@ -74,8 +82,11 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostic
 /// The positions of its listeners. One that does not exist must not widen the route to all of them, but then
 /// the configuration is refused anyway.
 fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Vec<usize> {
-    let mut positions: Vec<usize> =
-        raw.listeners.iter().filter_map(|name| scope.names.listeners.find(name, problems)).collect();
+    let mut positions: Vec<usize> = raw
+        .listeners
+        .iter()
+        .filter_map(|name| scope.names.listeners.find(name, problems))
+        .collect();
     positions.sort_unstable();
     positions.dedup();
     positions
@@ -85,11 +96,17 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Ve
     let place = Place::of(&raw.name);
     let name = &raw.name.value;
     if raw.backends.is_empty() && raw.filters.is_empty() {
-        let problem = place.error(&["backends"], format!("the route `{name}` has no backend, and no filter that could answer"));
+        let problem = place.error(
+            &["backends"],
+            format!("the route `{name}` has no backend, and no filter that could answer"),
+        );
         problems.push(problem.hint("write `backends: [{ upstream: NAME }]`"));
     }
     if !raw.backends.is_empty() && raw.backends.iter().all(|backend| backend.weight == 0) {
-        let problem = place.warning(&["backends"], format!("every backend of the route `{name}` has the weight 0"));
+        let problem = place.warning(
+            &["backends"],
+            format!("every backend of the route `{name}` has the weight 0"),
+        );
         problems.push(problem.hint("requests that no filter answers are answered with 503"));
     }
     let lowered = raw.backends.iter().filter_map(|backend| {

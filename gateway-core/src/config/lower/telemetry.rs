@@ -8,7 +8,11 @@ use crate::config::{
 };
 
 pub(super) fn check(raw: &RawConfig, problems: &mut Diagnostics) {
-    let Some(otlp) = raw.tracing.as_ref().and_then(|tracing| tracing.otlp.as_ref()) else {
+    let Some(otlp) = raw
+        .tracing
+        .as_ref()
+        .and_then(|tracing| tracing.otlp.as_ref())
+    else {
         return;
     };
     let endpoint = &otlp.endpoint;
@@ -16,7 +20,10 @@ pub(super) fn check(raw: &RawConfig, problems: &mut Diagnostics) {
         .parse::<Uri>()
         .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
     if !sendable {
-        let found = format!("expected an address such as http://127.0.0.1:4318, found {:?}", endpoint.value);
+        let found = format!(
+            "expected an address such as http://127.0.0.1:4318, found {:?}",
+            endpoint.value
+        );
         problems.push(endpoint.error(found));
     }
     if cfg!(not(feature = "otlp")) {

@@ -26,7 +26,10 @@ pub(super) fn server(
 ) -> ServerTlsPlan {
     let place = Place::of(&listener.name);
     if raw.certificates.is_empty() {
-        problems.push(place.error(&["tls", "certificates"], "TLS needs at least one certificate"));
+        problems.push(place.error(
+            &["tls", "certificates"],
+            "TLS needs at least one certificate",
+        ));
     }
     let mut default_seen = false;
     for (position, certificate) in raw.certificates.iter().enumerate() {
@@ -41,9 +44,12 @@ pub(super) fn server(
             .iter()
             .filter_map(|pair| certificate(pair, listener, problems))
             .collect(),
-        client_auth: raw.client_auth.as_ref().map_or(ClientAuthPlan::Off, |auth| {
-            client_auth(auth, listener, problems)
-        }),
+        client_auth: raw
+            .client_auth
+            .as_ref()
+            .map_or(ClientAuthPlan::Off, |auth| {
+                client_auth(auth, listener, problems)
+            }),
         min_version: match raw.min_version {
             RawTlsVersion::V1_2 => TlsVersion::V1_2,
             RawTlsVersion::V1_3 => TlsVersion::V1_3,
@@ -62,8 +68,15 @@ fn certificate(
 ) -> Option<CertificatePlan> {
     for host in &raw.hosts {
         if !tls::is_served_name(host) {
-            let problem = host.error(format!("`{}` is not a name that a certificate can be served for", host.value));
-            problems.push(problem.hint("write a host, or `*.` and a host; international names in their xn-- form"));
+            let problem = host.error(format!(
+                "`{}` is not a name that a certificate can be served for",
+                host.value
+            ));
+            problems.push(
+                problem.hint(
+                    "write a host, or `*.` and a host; international names in their xn-- form",
+                ),
+            );
         }
     }
     let owner = format!("listener {}", listener.name.value);
@@ -85,7 +98,10 @@ fn client_auth(
 ) -> ClientAuthPlan {
     let place = Place::of(&listener.name);
     let owner = format!("listener {}", listener.name.value);
-    let ca = raw.ca.as_ref().map(|ca| pem::source(ca, &owner, "client authorities", problems));
+    let ca = raw
+        .ca
+        .as_ref()
+        .map(|ca| pem::source(ca, &owner, "client authorities", problems));
     match (raw.mode, ca) {
         (ClientAuthMode::Off, None) => ClientAuthPlan::Off,
         (ClientAuthMode::Off, Some(_)) => {
@@ -117,7 +133,10 @@ fn server_alpn(
     for offered in list {
         let known = PROTOCOLS.iter().find(|(name, _)| *name == offered.value);
         let Some((name, spoken)) = known else {
-            let problem = offered.error(format!("no listener speaks the protocol `{}`", offered.value));
+            let problem = offered.error(format!(
+                "no listener speaks the protocol `{}`",
+                offered.value
+            ));
             problems.push(match did_you_mean(offered, names()) {
                 Some(near) => problem.hint(format!("did you mean `{near}`?")),
                 None => problem.hint("protocols: h2, http/1.1"),
@@ -125,8 +144,14 @@ fn server_alpn(
             continue;
         };
         if listener.protocol != Protocol::Auto && listener.protocol != *spoken {
-            let other = if *spoken == Protocol::Http1 { "HTTP/2" } else { "HTTP/1.1" };
-            let problem = offered.error(format!("`{name}` is offered, but the listener speaks only {other}"));
+            let other = if *spoken == Protocol::Http1 {
+                "HTTP/2"
+            } else {
+                "HTTP/1.1"
+            };
+            let problem = offered.error(format!(
+                "`{name}` is offered, but the listener speaks only {other}"
+            ));
             problems.push(problem.hint("change `protocol`, or leave `alpn` out"));
         }
     }
@@ -136,7 +161,9 @@ fn server_alpn(
         let problem = only.warning("clients that speak only HTTP/1.1 are turned away");
         problems.push(problem.hint("add http/1.1, or say so with `protocol: http2`"));
     }
-    list.iter().map(|offered| offered.value.clone().into_bytes()).collect()
+    list.iter()
+        .map(|offered| offered.value.clone().into_bytes())
+        .collect()
 }
 
 fn default_alpn(protocol: Protocol) -> Vec<Vec<u8>> {
@@ -155,7 +182,9 @@ pub(super) fn upstream(
     let place = Place::of(&upstream.name);
     let owner = format!("upstream {}", upstream.name.value);
     let mut read = |source: &Option<Located<_>>, what| {
-        source.as_ref().and_then(|source| pem::source(source, &owner, what, problems))
+        source
+            .as_ref()
+            .and_then(|source| pem::source(source, &owner, what, problems))
     };
     let ca = read(&raw.ca, "authorities");
     let certificate = read(&raw.cert, "certificate");
@@ -168,12 +197,18 @@ pub(super) fn upstream(
     if let Some(name) = &raw.server_name
         && ServerName::try_from(name.as_str()).is_err()
     {
-        problems.push(name.error(format!("`{}` is neither a host name nor an IP address", name.value)));
+        problems.push(name.error(format!(
+            "`{}` is neither a host name nor an IP address",
+            name.value
+        )));
     }
     if raw.insecure_skip_verify {
         let problem = place.warning(
             &["tls", "insecure_skip_verify"],
-            format!("anyone on the way to `{}` can read and change the traffic", upstream.name.value),
+            format!(
+                "anyone on the way to `{}` can read and change the traffic",
+                upstream.name.value
+            ),
         );
         problems.push(problem.hint("name the authority that issues its certificates with `ca`"));
     }

@@ -4,7 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
-use super::{fingerprint, limits::{NEVER, count}, listener, place::Place, tls};
+use super::{
+    fingerprint,
+    limits::{NEVER, count},
+    listener,
+    place::Place,
+    tls,
+};
 use crate::{
     config::{
         diagnostic::Diagnostics,
@@ -23,9 +29,14 @@ const WITHOUT_HASH: [&str; 4] = ["p2c", "round-robin", "random", "least-requests
 
 pub(super) fn lower(raw: &RawUpstream, problems: &mut Diagnostics) -> Upstream {
     let (endpoints, names) = endpoints(raw, problems);
-    let tls = raw.tls.as_ref().map(|tls| tls::upstream(tls, raw, problems));
+    let tls = raw
+        .tls
+        .as_ref()
+        .map(|tls| tls::upstream(tls, raw, problems));
     let written = fingerprint::written(raw);
-    let fingerprint = tls.as_ref().map_or(written, |tls| tls.sources().fold(written, fingerprint::with_pem));
+    let fingerprint = tls.as_ref().map_or(written, |tls| {
+        tls.sources().fold(written, fingerprint::with_pem)
+    });
     Upstream {
         name: raw.name.as_str().into(),
         endpoints,
@@ -35,8 +46,16 @@ pub(super) fn lower(raw: &RawUpstream, problems: &mut Diagnostics) -> Upstream {
         connector: raw.connector.clone(),
         settings: settings(raw, problems),
         tls,
-        active: raw.health.active.as_ref().map(|active| lower_active(active, raw, problems)),
-        outlier: raw.health.passive.as_ref().map(|passive| lower_passive(passive, raw, problems)),
+        active: raw
+            .health
+            .active
+            .as_ref()
+            .map(|active| lower_active(active, raw, problems)),
+        outlier: raw
+            .health
+            .passive
+            .as_ref()
+            .map(|passive| lower_passive(passive, raw, problems)),
         fingerprint,
         at: raw.name.at.clone(),
     }
@@ -49,17 +68,26 @@ fn endpoints(
     let place = Place::of(&raw.name);
     let name = &raw.name.value;
     if raw.endpoints.is_empty() && raw.discovery.is_none() {
-        let problem = place.error(&["endpoints"], format!("the upstream `{name}` has neither endpoints nor a discovery"));
+        let problem = place.error(
+            &["endpoints"],
+            format!("the upstream `{name}` has neither endpoints nor a discovery"),
+        );
         problems.push(problem.hint("write `endpoints: [\"10.0.0.1:8080\"]`"));
     }
     let idle = raw.endpoints.iter().all(|endpoint| endpoint.weight == 0);
     if idle && !raw.endpoints.is_empty() && raw.discovery.is_none() {
-        problems.push(place.warning(&["endpoints"], format!("every endpoint of the upstream `{name}` has the weight 0")));
+        problems.push(place.warning(
+            &["endpoints"],
+            format!("every endpoint of the upstream `{name}` has the weight 0"),
+        ));
     }
     let (mut specs, mut named, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for endpoint in &raw.endpoints {
         if !seen.insert(&endpoint.address) {
-            problems.push(endpoint.warning(format!("{} is listed twice, which counts once", endpoint.address)));
+            problems.push(endpoint.warning(format!(
+                "{} is listed twice, which counts once",
+                endpoint.address
+            )));
             continue;
         }
         let zone: Option<Arc<str>> = endpoint.zone.as_deref().map(Arc::from);
@@ -68,11 +96,20 @@ fn endpoints(
             RawAddress::Unix(path) => EndpointAddress::Unix(path.clone()),
             RawAddress::Name(host, port) => {
                 let (host, port) = (host.as_str().into(), *port);
-                named.push(NamedEndpoint { host, port, weight: endpoint.weight, zone });
+                named.push(NamedEndpoint {
+                    host,
+                    port,
+                    weight: endpoint.weight,
+                    zone,
+                });
                 continue;
             }
         };
-        specs.push(EndpointSpec { weight: endpoint.weight, zone, ..EndpointSpec::new(address) });
+        specs.push(EndpointSpec {
+            weight: endpoint.weight,
+            zone,
+            ..EndpointSpec::new(address)
+        });
     }
     (specs, named)
 }
@@ -89,7 +126,9 @@ fn settings(raw: &RawUpstream, problems: &mut Diagnostics) -> UpstreamSettings {
             max_idle: usize::try_from(limits.max_idle_connections).unwrap_or(usize::MAX),
             idle_timeout: limits.idle_timeout.get().min(NEVER),
         },
-        max_requests: limits.max_requests.map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
+        max_requests: limits
+            .max_requests
+            .map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
         connect_timeout: connect.get().min(NEVER),
         host: host(raw, problems),
         hash: hash(raw, problems),
@@ -104,7 +143,8 @@ fn host(raw: &RawUpstream, problems: &mut Diagnostics) -> HostPolicy {
         HostRewrite::Fixed(name) => match HeaderValue::from_str(name) {
             Ok(value) => HostPolicy::Fixed(value),
             Err(_) => {
-                problems.push(Place::of(&raw.name).error(&["host"], format!("`{name}` is not a host")));
+                problems
+                    .push(Place::of(&raw.name).error(&["host"], format!("`{name}` is not a host")));
                 HostPolicy::Preserve
             }
         },
@@ -114,7 +154,9 @@ fn host(raw: &RawUpstream, problems: &mut Diagnostics) -> HostPolicy {
 fn hash(raw: &RawUpstream, problems: &mut Diagnostics) -> HashKey {
     let balancer = raw.balance.as_ref().map_or("p2c", |balance| &balance.kind);
     if raw.hash.value != HashOn::default() && WITHOUT_HASH.contains(&balancer) {
-        let problem = raw.hash.warning(format!("`hash` has no effect, because the balancer `{balancer}` does not hash"));
+        let problem = raw.hash.warning(format!(
+            "`hash` has no effect, because the balancer `{balancer}` does not hash"
+        ));
         problems.push(problem.hint("write `balance: { type: maglev }` or `{ type: ring-hash }`"));
     }
     match &raw.hash.value {
@@ -137,20 +179,41 @@ fn hash(raw: &RawUpstream, problems: &mut Diagnostics) -> HashKey {
     }
 }
 
-fn lower_active(raw: &RawActiveHealth, upstream: &RawUpstream, problems: &mut Diagnostics) -> ActiveHealth {
+fn lower_active(
+    raw: &RawActiveHealth,
+    upstream: &RawUpstream,
+    problems: &mut Diagnostics,
+) -> ActiveHealth {
     let path = &raw.path;
     if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
-        problems.push(path.error(format!("expected a path such as /healthz, found {:?}", path.value)));
+        problems.push(path.error(format!(
+            "expected a path such as /healthz, found {:?}",
+            path.value
+        )));
     }
-    positive(raw.interval, &["health", "active", "interval"], upstream, problems);
-    positive(raw.timeout, &["health", "active", "timeout"], upstream, problems);
+    positive(
+        raw.interval,
+        &["health", "active", "interval"],
+        upstream,
+        problems,
+    );
+    positive(
+        raw.timeout,
+        &["health", "active", "timeout"],
+        upstream,
+        problems,
+    );
     if raw.expect.is_empty() {
         let problem = "no answer would be a good one";
         problems.push(Place::of(&upstream.name).error(&["health", "active", "expect"], problem));
     }
     ActiveHealth {
         path: path.value.clone(),
-        expected_statuses: raw.expect.iter().map(|range| range.bounds().0..=range.bounds().1).collect(),
+        expected_statuses: raw
+            .expect
+            .iter()
+            .map(|range| range.bounds().0..=range.bounds().1)
+            .collect(),
         interval: raw.interval.get().min(NEVER),
         timeout: raw.timeout.get().min(NEVER),
         healthy_threshold: raw.healthy.get(),
@@ -159,8 +222,17 @@ fn lower_active(raw: &RawActiveHealth, upstream: &RawUpstream, problems: &mut Di
     }
 }
 
-fn lower_passive(raw: &RawPassiveHealth, upstream: &RawUpstream, problems: &mut Diagnostics) -> OutlierConfig {
-    positive(raw.eject_for, &["health", "passive", "eject_for"], upstream, problems);
+fn lower_passive(
+    raw: &RawPassiveHealth,
+    upstream: &RawUpstream,
+    problems: &mut Diagnostics,
+) -> OutlierConfig {
+    positive(
+        raw.eject_for,
+        &["health", "passive", "eject_for"],
+        upstream,
+        problems,
+    );
     let base_ejection = raw.eject_for.get().min(NEVER);
     let usual = OutlierConfig::default();
     OutlierConfig {

@@ -18,7 +18,7 @@ const NO_PAUSES: [Duration; 3] = [Duration::ZERO; 3];
 fn collector() -> (TcpListener, OtlpConfig) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = OtlpConfig {
-        endpoint: format!("http://{}", listener.local_addr().unwrap()),
+        endpoint: format!("http://{}", listener.local_addr().unwrap()).into(),
         service_name: "edge".into(),
     };
     (listener, config)
@@ -193,7 +193,7 @@ fn spans_nobody_takes_are_counted_and_dropped() {
 #[test]
 fn an_endpoint_over_tls_is_refused() {
     let config = OtlpConfig {
-        endpoint: "https://127.0.0.1:4318".into(),
+        endpoint: "https://127.0.0.1:4318".to_owned().into(),
         service_name: "edge".into(),
     };
     let error = OtlpExporter::start(&config, &Metrics::new(1, 10)).unwrap_err();
