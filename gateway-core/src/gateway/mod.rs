@@ -9,6 +9,7 @@ mod merged;
 mod panic_guard;
 mod process;
 mod routes;
+mod signals;
 mod sinks;
 mod snapshot;
 mod source;
