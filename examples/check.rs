@@ -20,7 +20,8 @@ pub(crate) async fn upstream(text: &str) -> Result<(SocketAddr, GatewayHandle), 
         "listeners: [{{ name: web, bind: '127.0.0.1:0' }}]\n\
          routes: [{{ name: all, filters: [{{ type: respond, body: '{text}' }}] }}]\n"
     );
-    start(Gateway::builder(portcullis::registry().build()?).yaml(config).build()?).await
+    let builder = Gateway::builder(portcullis::registry().build()?).yaml(config);
+    start(builder.workers(1).without_admin().build()?).await
 }
 
 /// Starts a gateway and says where its listener `web` is.
@@ -40,8 +41,9 @@ pub(crate) async fn get(to: SocketAddr, path: &str, headers: &str) -> std::io::R
 /// Sends a request of these first lines, each ended by a line break, with this body.
 pub(crate) async fn send(to: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {
     let length = body.len();
-    let rest = "host: check.example\r\nconnection: close";
-    let request = format!("{head}{rest}\r\ncontent-length: {length}\r\n\r\n{body}");
+    let host = if head.contains("\r\nhost: ") { "" } else { "host: check.example\r\n" };
+    let request =
+        format!("{head}{host}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
     let mut stream = TcpStream::connect(to).await?;
     stream.write_all(request.as_bytes()).await?;
     let mut reply = Vec::new();
@@ -50,9 +52,26 @@ pub(crate) async fn send(to: SocketAddr, head: &str, body: &str) -> std::io::Res
 }
 
 /// Fails unless `part` stands in the reply.
-pub(crate) fn expect(reply: &str, part: &str) -> Result<(), String> {
+pub(crate) fn expect(reply: &str, part: &str) -> Result<(), Wrong> {
     if reply.contains(part) {
         return Ok(());
     }
-    Err(format!("expected `{part}` in this reply:\n{reply}"))
+    Err(Wrong(format!("expected `{part}` in this reply:\n{reply}")))
 }
+
+/// A wrong answer. `main` prints the `Debug` form of its error, so that is the message itself.
+pub(crate) struct Wrong(pub(crate) String);
+
+impl std::fmt::Debug for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}

@@ -131,7 +131,7 @@ async fn self_check() -> check::CheckResult {
     check::expect(&check::get(web, "/slow", "").await?, "HTTP/1.1 504")?;
     let seen = requests.load(Ordering::Relaxed);
     if seen != 2 {
-        return Err(format!("the layer of the mode counted {seen} requests instead of 2").into());
+        return Err(check::Wrong(format!("the layer of the mode counted {seen} requests instead of 2")).into());
     }
 
     handle.shutdown().await;

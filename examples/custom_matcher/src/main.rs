@@ -96,13 +96,13 @@ async fn self_check() -> check::CheckResult {
         let again = check::get(web, "/", &header).await?;
         let canary = first.ends_with("canary");
         if canary != again.ends_with("canary") {
-            return Err(format!("user-{user} changed sides").into());
+            return Err(check::Wrong(format!("user-{user} changed sides")).into());
         }
         taken += u32::from(canary);
     }
     // The hash is the same everywhere, so this is not a matter of luck.
     if !(10..=30).contains(&taken) {
-        return Err(format!("{taken} of 100 users went to the canary instead of about 20").into());
+        return Err(check::Wrong(format!("{taken} of 100 users went to the canary instead of about 20")).into());
     }
 
     handle.shutdown().await;

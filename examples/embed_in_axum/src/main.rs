@@ -68,7 +68,7 @@ async fn self_check() -> check::CheckResult {
     let web = listener.local_addr()?;
     let server = async move { axum::serve(listener, service).await };
     tokio::select! {
-        ended = server => Err(format!("the server ended early: {ended:?}").into()),
+        ended = server => Err(check::Wrong(format!("the server ended early: {ended:?}")).into()),
         result = ask(web) => result,
     }
 }
@@ -81,6 +81,5 @@ async fn ask(web: SocketAddr) -> check::CheckResult {
     check::expect(&reply, "an api")?;
     // The gateway's own answer, for it is the fallback.
     let reply = check::get(web, "/elsewhere", "").await?;
-    check::expect(&reply, "HTTP/1.1 404")
-        .map_err(Into::into)
+    Ok(check::expect(&reply, "HTTP/1.1 404")?)
 }
