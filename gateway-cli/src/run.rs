@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use portcullis::config::Diagnostics;
-use portcullis::gateway::{GatewayBuilder, GatewayHandle, StartError};
+use portcullis::gateway::{GatewayBuilder, StartError};
 use portcullis::mesh::{InboundMode, OutboundMode};
 use portcullis::{Gateway, Registry};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Admin, ModeName, RunOptions};
 use crate::embedded;
@@ -54,7 +53,7 @@ async fn serve(options: RunOptions) -> Result<(), StartError> {
         admin = ?handle.admin_addr(),
         "the gateway is ready"
     );
-    until_told(&handle).await;
+    handle.until_signalled().await;
     tracing::info!("draining");
     handle.shutdown().await;
     if let Some(echo) = echo {
@@ -91,29 +90,6 @@ pub(crate) fn with_mode(builder: GatewayBuilder, mode: ModeName) -> GatewayBuild
         ModeName::Api => builder.mode(portcullis::api::ApiMode::default()),
         ModeName::MeshInbound => builder.mode(InboundMode::default()),
         ModeName::MeshOutbound => builder.mode(OutboundMode::default()),
-    }
-}
-
-/// Serves signals until one of them means the end.
-async fn until_told(handle: &GatewayHandle) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::user_defined1()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut reload), Ok(mut reopen)) = signals else {
-        tracing::error!("signals cannot be received; end the process to stop the gateway");
-        return std::future::pending().await;
-    };
-    loop {
-        // Receiving a signal is cancel safe.
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
-            _ = reopen.recv() => handle.reopen_logs(),
-        }
     }
 }
 
