@@ -464,13 +464,14 @@ async fn write_response(
                 conn.tunnel = Tunnel::None;
             }
         }
-        conn.continue_pending = false;
+        // A client that was not told to send its body may keep it: what comes next cannot be told apart.
+        let unasked = std::mem::take(&mut conn.continue_pending);
         conn.interim_allowed = false;
         // A body that was refused unread leaves the connection in doubt unless its end has arrived.
         let mut budget = DISCARD_LIMIT;
         let unread = !switching
             && !conn.decoder.is_done()
-            && conn.body_dropped
+            && (conn.body_dropped || unasked)
             && !conn.discard_arrived(&mut budget);
         let directive = if switching {
             ConnectionDirective::Upgrade
