@@ -106,7 +106,10 @@ impl ResponseBody {
                 }
                 Poll::Pending => {
                     if !conn.timer.is_set() {
-                        let idle_by = self.limits.idle.map(|idle| Clock.now() + idle);
+                        let sending = self.sending.as_ref();
+                        let blameless = sending.is_some_and(|sending| sending.waits_for_client(conn));
+                        let idle = self.limits.idle.filter(|_| !blameless);
+                        let idle_by = idle.map(|idle| Clock.now() + idle);
                         conn.timer.set(earliest([self.limits.done_by, idle_by]));
                     }
                     ready!(conn.timer.poll_elapsed(task));
