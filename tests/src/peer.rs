@@ -321,21 +321,12 @@ impl Peer {
         if !self.buf.is_empty() {
             return false;
         }
-        let mut space = [0u8; 4096];
-        let Ok(read) = self.io.read(&mut space).await else { return true };
-        self.buf.extend_from_slice(&space[..read]);
-        read == 0
+        !self.io.read_buf(&mut self.buf).await.is_ok_and(|read| read > 0)
     }
 
     async fn fill(&mut self) -> bool {
-        let mut space = [0u8; 64 * 1024];
-        match within("receiving", self.io.read(&mut space)).await {
-            Ok(read) => {
-                self.buf.extend_from_slice(&space[..read]);
-                read > 0
-            }
-            Err(_) => false,
-        }
+        self.buf.reserve(64 * 1024);
+        within("receiving", self.io.read_buf(&mut self.buf)).await.is_ok_and(|read| read > 0)
     }
 }
 

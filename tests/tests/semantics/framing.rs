@@ -238,7 +238,8 @@ async fn nonsense_from_a_client_is_refused_and_the_connection_closed() {
         ("GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 2\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 501),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501),
         ("GET / HTTP/1.1\r\nhost: a\r\n x: y\r\n\r\n", 400),
         ("nonsense\r\n\r\n", 400),
     ] {
