@@ -56,6 +56,8 @@ impl Handler for Forward {
         let exchange = Exchange::of(&mut request);
         if !self.upgrades && Upgrade::of(&request).is_some() {
             Upgrade::withdraw(&mut request);
+            // The body stands for the tunnel that is not to be: as an ordinary request this one has none.
+            *request.body_mut() = Body::empty();
         }
         let upgrading = Upgrade::of(&request).is_some();
         let (parts, body) = request.into_parts();
