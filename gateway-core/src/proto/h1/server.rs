@@ -141,8 +141,11 @@ impl ServerConn {
     /// Ready when the client closed the connection or broke it while its request is being answered.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // While a body is outstanding only its reader may read; it will find out.
-            if !self.decoder.is_done() || self.tunnel != Tunnel::None {
+            // While a body is outstanding only its reader may read; it will find out. That of a tunnel
+            // is read by nobody until the tunnel opens.
+            let watched = self.tunnel == Tunnel::Offered
+                || self.tunnel == Tunnel::None && self.decoder.is_done();
+            if !watched {
                 return Poll::Pending;
             }
             if self.eof {
