@@ -126,6 +126,10 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel
+    }
+
     /// Everything there is was sent, and the body has nothing more yet: the upstream is not to blame.
     pub(super) fn waits_for_client(&self, conn: &Connection) -> bool {
         !self.tunnel && self.held_until.is_none() && !self.writer.is_done() && conn.out.is_clean()

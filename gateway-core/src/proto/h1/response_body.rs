@@ -7,7 +7,7 @@ use http_body::{Frame, SizeHint};
 
 use super::client::{SendLimits, Sending, broken, earliest};
 use crate::clock::Clock;
-use crate::error::{ErrorClass, GatewayError};
+use crate::error::{ErrorClass, GatewayError, Origin};
 use crate::http1::Chunk;
 use crate::pool::Lease;
 use crate::upstream::InFlight;
@@ -59,6 +59,11 @@ impl ResponseBody {
         if let Some(sending) = &mut self.sending {
             match sending.poll(conn, task) {
                 Poll::Ready(Ok(())) => self.sending = None,
+                // Half a tunnel is of no use, and a client that failed takes no response.
+                Poll::Ready(Err(error)) if sending.is_tunnel() || error.origin() == Origin::Client => {
+                    self.lease = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
                 // The response may still be complete: a server may answer before it has read everything.
                 Poll::Ready(Err(_)) => {
                     self.sending = None;
