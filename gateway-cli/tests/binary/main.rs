@@ -1,0 +1,6 @@
+//! The binary, as a user runs it, between real clients and real upstreams.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod nginx;
+mod support;
