@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod clients;
+mod grpc;
 mod nginx;
 mod support;
+mod websocket;

@@ -1,5 +1,6 @@
 //! nginx, with one worker and a site for tests.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,18 +73,11 @@ impl Nginx {
         std::fs::write(self.folder.path().join("www").join(name), content).expect("a file");
     }
 
-    /// Connections its site has accepted so far.
-    pub fn accepted(&self) -> u64 {
-        let text = get(self.status_address(), "/status").expect("its status").text();
-        let numbers = text.lines().nth(2).expect("three numbers");
-        let accepted: u64 = numbers.split_whitespace().next().expect("a number").parse().expect("a number");
-        // Each look at the status is a connection too.
-        accepted - self.looked_at()
-    }
-
-    fn looked_at(&self) -> u64 {
-        let log = std::fs::read_to_string(self.folder.path().join("status.log")).unwrap_or_default();
-        log.lines().count() as u64 + 1
+    /// Connections on which its site was asked for something, apart from health checks.
+    pub fn connections(&self) -> usize {
+        let log = self.log();
+        let numbers: HashSet<&str> = log.iter().filter_map(|line| line.split(' ').nth(4)).collect();
+        numbers.len()
     }
 
     /// The lines of its access log.
@@ -134,9 +128,9 @@ http {{
   keepalive_requests 1000000;
   server {{
     listen 127.0.0.1:{status};
-    access_log {folder}/status.log short;
-    keepalive_timeout 0;
+    access_log off;
     location = /status {{ stub_status; }}
+    location = /size {{ return 200 "$http_x_length\n"; }}
   }}
   server {{
     listen 127.0.0.1:{port}{flags} backlog=512;
@@ -151,7 +145,10 @@ http {{
     location /moved {{ return 301 /head/moved; }}
     location /empty {{ return 204; }}
     location /slow/ {{ alias {folder}/www/; gzip off; limit_rate 4k; }}
-    location /upload {{ client_body_buffer_size 64m; return 200 "$request_length\n"; }}
+    # The whole body is read before the answer is asked for.
+    location /upload {{ client_body_buffer_size 64m; proxy_set_header x-length $content_length; proxy_pass http://127.0.0.1:{status}/size; }}
+    # The answer comes before the body.
+    location /hasty {{ return 413 "too much\n"; }}
   }}
 }}
 "#
