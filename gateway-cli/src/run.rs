@@ -9,6 +9,7 @@ use portcullis::{Gateway, Registry};
 
 use crate::args::{Admin, ModeName, RunOptions};
 use crate::embedded;
+use crate::ready::{self, ReadyFile};
 
 /// Exit codes, as documented in the manual.
 const BAD_CONFIG: u8 = 1;
@@ -23,15 +24,28 @@ pub(crate) fn run(options: RunOptions) -> ExitCode {
     runtime.block_on(async {
         match serve(options).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error @ (StartError::Config(_) | StartError::Registry(_))) => {
+            Err(Failed::Start(error @ (StartError::Config(_) | StartError::Registry(_)))) => {
                 fail(BAD_CONFIG, &error.to_string())
             }
-            Err(error) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
+            Err(Failed::Start(error)) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
+            Err(Failed::Ready(error)) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
         }
     })
 }
 
-async fn serve(options: RunOptions) -> Result<(), StartError> {
+/// Why the gateway does not run.
+enum Failed {
+    Start(StartError),
+    Ready(ready::WriteError),
+}
+
+impl From<StartError> for Failed {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+async fn serve(options: RunOptions) -> Result<(), Failed> {
     let embedded = options.config.is_empty();
     let mut builder = Gateway::builder(registry()?);
     let echo = if embedded {
@@ -53,8 +67,13 @@ async fn serve(options: RunOptions) -> Result<(), StartError> {
         admin = ?handle.admin_addr(),
         "the gateway is ready"
     );
+    let ready = match &options.ready_file {
+        None => None,
+        Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
+    };
     handle.until_signalled().await;
     tracing::info!("draining");
+    drop(ready);
     handle.shutdown().await;
     if let Some(echo) = echo {
         echo.stop().await;

@@ -62,6 +62,13 @@ pub(crate) struct LiveListener {
     telemetry: (TelemetryKey, Arc<Telemetry>),
 }
 
+impl LiveListener {
+    /// The address as it was written.
+    pub(crate) fn bind(&self) -> &BindAddress {
+        &self.bind
+    }
+}
+
 /// What a listener's telemetry is made from.
 #[derive(PartialEq)]
 struct TelemetryKey {

@@ -1,5 +1,6 @@
 //! A running gateway.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -68,6 +69,20 @@ impl GatewayHandle {
     pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
         let state = self.0.controller.state();
         state.listeners.get(listener)?.running.as_ref()?.local
+    }
+
+    /// The listeners that accept, by name, and where: `ADDRESS:PORT` with the real port, or `unix:PATH`.
+    #[must_use]
+    pub fn bound(&self) -> BTreeMap<String, String> {
+        let state = self.0.controller.state();
+        let listeners = state.listeners.iter();
+        listeners
+            .filter_map(|(name, live)| {
+                let local = live.running.as_ref()?.local;
+                let address = local.map_or_else(|| live.bind().to_string(), |local| local.to_string());
+                Some((name.to_string(), address))
+            })
+            .collect()
     }
 
     /// The admin address.
