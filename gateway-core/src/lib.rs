@@ -22,6 +22,7 @@ pub mod grpc;
 pub mod handler;
 pub mod http1;
 pub mod hygiene;
+pub mod l4;
 mod listen;
 pub mod observe;
 mod pool;

@@ -51,6 +51,7 @@ pub(crate) fn start(
         service: SharedService::new(service::Admin::new(controller.clone())),
         settings: HttpSettings::default(),
         tls: None,
+        handler: None,
         telemetry: Arc::new(telemetry),
         _generation: Generation::new(0, Arc::default()),
     };

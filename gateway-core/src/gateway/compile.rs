@@ -194,6 +194,10 @@ impl Controller {
         let owner = format!("listener {}", listener.name);
         let cx = BuildCx::new(&owner, self.process.store());
         let filters = routes::stages(&listener.filters, &cx, &self.registry, problems);
+        let handler = match &listener.handler {
+            None => Some(None),
+            Some(spec) => self.registry.conn_handler(spec, &cx, problems).map(Some),
+        };
         let tls = match &listener.tls {
             None => Some(None),
             Some(plan) => {
@@ -224,7 +228,7 @@ impl Controller {
                 None
             }
         };
-        let (filters, tls, table) = (filters?, tls?, table?);
+        let (filters, handler, tls, table) = (filters?, handler?, tls?, table?);
         let key = TelemetryKey {
             sinks: sinks.version(),
             limit: listener.limits.max_requests_in_flight.map(|limit| limit as u64),
@@ -249,6 +253,7 @@ impl Controller {
                 service,
                 settings: listener.http.clone(),
                 tls: tls.as_ref().map(|tls| tls.server().clone()),
+                handler,
                 telemetry: telemetry.clone(),
                 _generation: generation.clone(),
             }),
