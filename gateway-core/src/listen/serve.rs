@@ -65,13 +65,7 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
 type Handle = Arc<crate::conn::ConnHandle>;
 
 fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
-    ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: None,
-        principal: None,
-    }
+    ConnInfo::accepted(listener.name().clone(), accepted.peer, accepted.local, None, None)
 }
 
 /// Hands a connection to a handler that is not HTTP's.
@@ -157,13 +151,13 @@ async fn serve_tls(
         sni: facts.server_name.as_deref(),
         outcome: TlsOutcome::Established(facts.version),
     });
-    let info = ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: Some(Arc::new(facts)),
+    let info = ConnInfo::accepted(
+        listener.name().clone(),
+        accepted.peer,
+        accepted.local,
+        Some(Arc::new(facts)),
         principal,
-    };
+    );
     let io = Transport::tls_server(stream);
     if let Some(other) = other {
         return serve_other(&*other, io, info, handle).await;
