@@ -45,6 +45,9 @@ pub(crate) struct RunOptions {
     /// The number of worker threads. Default: as many as the process may use CPUs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: Option<u16>,
+    /// Writes the bound addresses, as JSON, to this file once the gateway is ready; removed when it stops being so.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
     /// Reads the configuration again when its files change.
     #[arg(long)]
     pub(crate) watch: bool,

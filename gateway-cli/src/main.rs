@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod embedded;
+mod ready;
 mod run;
 
 use std::process::ExitCode;

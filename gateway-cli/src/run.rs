@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use portcullis::config::Diagnostics;
-use portcullis::gateway::{GatewayBuilder, GatewayHandle, StartError};
+use portcullis::gateway::{GatewayBuilder, StartError};
 use portcullis::mesh::{InboundMode, OutboundMode};
 use portcullis::{Gateway, Registry};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Admin, ModeName, RunOptions};
 use crate::embedded;
+use crate::ready::{self, ReadyFile};
 
 /// Exit codes, as documented in the manual.
 const BAD_CONFIG: u8 = 1;
@@ -24,15 +24,28 @@ pub(crate) fn run(options: RunOptions) -> ExitCode {
     runtime.block_on(async {
         match serve(options).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error @ (StartError::Config(_) | StartError::Registry(_))) => {
+            Err(Failed::Start(error @ (StartError::Config(_) | StartError::Registry(_)))) => {
                 fail(BAD_CONFIG, &error.to_string())
             }
-            Err(error) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
+            Err(Failed::Start(error)) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
+            Err(Failed::Ready(error)) => fail(CANNOT_BIND, &portcullis::error::chain(&error)),
         }
     })
 }
 
-async fn serve(options: RunOptions) -> Result<(), StartError> {
+/// Why the gateway does not run.
+enum Failed {
+    Start(StartError),
+    Ready(ready::WriteError),
+}
+
+impl From<StartError> for Failed {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+async fn serve(options: RunOptions) -> Result<(), Failed> {
     let embedded = options.config.is_empty();
     let mut builder = Gateway::builder(registry()?);
     let echo = if embedded {
@@ -54,8 +67,13 @@ async fn serve(options: RunOptions) -> Result<(), StartError> {
         admin = ?handle.admin_addr(),
         "the gateway is ready"
     );
-    until_told(&handle).await;
+    let ready = match &options.ready_file {
+        None => None,
+        Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
+    };
+    handle.until_signalled().await;
     tracing::info!("draining");
+    drop(ready);
     handle.shutdown().await;
     if let Some(echo) = echo {
         echo.stop().await;
@@ -91,29 +109,6 @@ pub(crate) fn with_mode(builder: GatewayBuilder, mode: ModeName) -> GatewayBuild
         ModeName::Api => builder.mode(portcullis::api::ApiMode::default()),
         ModeName::MeshInbound => builder.mode(InboundMode::default()),
         ModeName::MeshOutbound => builder.mode(OutboundMode::default()),
-    }
-}
-
-/// Serves signals until one of them means the end.
-async fn until_told(handle: &GatewayHandle) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::user_defined1()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut reload), Ok(mut reopen)) = signals else {
-        tracing::error!("signals cannot be received; end the process to stop the gateway");
-        return std::future::pending().await;
-    };
-    loop {
-        // Receiving a signal is cancel safe.
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
-            _ = reopen.recv() => handle.reopen_logs(),
-        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::connect::Connector;
 use crate::error::chain;
 use crate::filter::{BuildCx, BuildError, Filter, FilterFactory, HeadFilter, Stage};
 use crate::handler::SharedService;
+use crate::l4::ConnHandler;
 use crate::route::Matcher;
 use crate::upstream::Discovery;
 
@@ -139,6 +140,7 @@ struct Tables {
     balancers: Table<Arc<dyn Balancer>>,
     discoveries: Table<Arc<dyn Discovery>>,
     connectors: Table<Arc<dyn Connector>>,
+    conn_handlers: Table<Arc<dyn ConnHandler>>,
     dialects: Vec<Arc<dyn Dialect>>,
 }
 
@@ -153,6 +155,7 @@ impl Registry {
                 balancers: Table::new("balancer"),
                 discoveries: Table::new("discovery"),
                 connectors: Table::new("connector"),
+                conn_handlers: Table::new("connection handler"),
                 dialects: Vec::new(),
             },
             taken: Vec::new(),
@@ -185,6 +188,11 @@ impl Registry {
         self.0.connectors.build(spec, cx, problems)
     }
 
+    /// Builds the connection handler a configuration names.
+    pub fn conn_handler(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn ConnHandler>> {
+        self.0.conn_handlers.build(spec, cx, problems)
+    }
+
     /// The dialect a document is written in, if it is a foreign one.
     #[must_use]
     pub fn dialect_of(&self, document: &Document) -> Option<&Arc<dyn Dialect>> {
@@ -208,6 +216,7 @@ impl Registry {
             ("balancer", self.0.balancers.schema(&mut generator)),
             ("discovery", self.0.discoveries.schema(&mut generator)),
             ("connector", self.0.connectors.schema(&mut generator)),
+            ("conn-handler", self.0.conn_handlers.schema(&mut generator)),
         ];
         point_plugins(&mut root);
         if let Some(root) = root.as_object_mut() {
@@ -236,6 +245,7 @@ impl Registry {
             of(&self.0.balancers),
             of(&self.0.discoveries),
             of(&self.0.connectors),
+            of(&self.0.conn_handlers),
         ]
         .into()
     }
@@ -388,6 +398,20 @@ impl RegistryBuilder {
             build(config, cx).map(|connector| Arc::new(connector) as Arc<dyn Connector>)
         });
         insert(&mut self.tables.connectors, &mut self.taken, name, entry);
+        self
+    }
+
+    /// Registers a handler of whole connections, for the `handler` key of a listener.
+    pub fn conn_handler<C, H, B>(mut self, name: &'static str, build: B) -> Self
+    where
+        C: DeserializeOwned + JsonSchema,
+        H: ConnHandler,
+        B: Fn(C, &BuildCx<'_>) -> Result<H, BuildError> + Send + Sync + 'static,
+    {
+        let entry = entry::<C, _, _>(move |config, cx: &BuildCx<'_>| {
+            build(config, cx).map(|handler| Arc::new(handler) as Arc<dyn ConnHandler>)
+        });
+        insert(&mut self.tables.conn_handlers, &mut self.taken, name, entry);
         self
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::config::values::BindAddress;
 use crate::gateway::{Controller, Generation, ListenerCell, ListenerEntry, RouteMetrics, Telemetry};
 use crate::handler::SharedService;
-use crate::listen::{self, BindError, Running};
+use crate::listen::{self, BindError, Families, Running};
 use crate::observe::{Counter, Gauge};
 use crate::runtime::Worker;
 use crate::settings::HttpSettings;
@@ -34,7 +34,7 @@ pub(crate) fn start(
     address: &BindAddress,
     worker: Worker,
 ) -> Result<Running, BindError> {
-    let sockets = listen::bind("admin", address, 1, false)?;
+    let sockets = listen::bind("admin", address, 1, false, Families::Both)?;
     let telemetry = Telemetry {
         listener: "admin".into(),
         unrouted: RouteMetrics::detached(),
@@ -51,6 +51,7 @@ pub(crate) fn start(
         service: SharedService::new(service::Admin::new(controller.clone())),
         settings: HttpSettings::default(),
         tls: None,
+        handler: None,
         telemetry: Arc::new(telemetry),
         _generation: Generation::new(0, Arc::default()),
     };

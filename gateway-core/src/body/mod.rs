@@ -81,7 +81,7 @@ impl Body {
     /// Reads the whole body into memory.
     ///
     /// # Errors
-    /// [`ErrorClass::BodyTooLarge`] when it is longer than `limit` bytes, or the error of the stream.
+    /// [`ErrorClass::BodyTooLarge`](crate::ErrorClass::BodyTooLarge) when it is longer than `limit` bytes, or the error of the stream.
     ///
     /// # Cancel safety
     /// Not cancel safe: data read before the future is dropped is lost.

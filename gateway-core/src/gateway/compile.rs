@@ -21,7 +21,7 @@ use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
 use crate::config::{Diagnostic, Diagnostics, ir, lower};
 use crate::filter::BuildCx;
-use crate::listen::{self, Running, Sockets};
+use crate::listen::{self, Families, Running, Sockets};
 use crate::observe::Event;
 use crate::registry::Registry;
 use crate::route::{RouteIndex, RouteSpec};
@@ -60,6 +60,13 @@ pub(crate) struct LiveListener {
     pub(crate) running: Option<Running>,
     tls: Option<LiveTls>,
     telemetry: (TelemetryKey, Arc<Telemetry>),
+}
+
+impl LiveListener {
+    /// The address as it was written.
+    pub(crate) fn bind(&self) -> &BindAddress {
+        &self.bind
+    }
 }
 
 /// What a listener's telemetry is made from.
@@ -187,6 +194,10 @@ impl Controller {
         let owner = format!("listener {}", listener.name);
         let cx = BuildCx::new(&owner, self.process.store());
         let filters = routes::stages(&listener.filters, &cx, &self.registry, problems);
+        let handler = match &listener.handler {
+            None => Some(None),
+            Some(spec) => self.registry.conn_handler(spec, &cx, problems).map(Some),
+        };
         let tls = match &listener.tls {
             None => Some(None),
             Some(plan) => {
@@ -217,7 +228,7 @@ impl Controller {
                 None
             }
         };
-        let (filters, tls, table) = (filters?, tls?, table?);
+        let (filters, handler, tls, table) = (filters?, handler?, tls?, table?);
         let key = TelemetryKey {
             sinks: sinks.version(),
             limit: listener.limits.max_requests_in_flight.map(|limit| limit as u64),
@@ -242,6 +253,7 @@ impl Controller {
                 service,
                 settings: listener.http.clone(),
                 tls: tls.as_ref().map(|tls| tls.server().clone()),
+                handler,
                 telemetry: telemetry.clone(),
                 _generation: generation.clone(),
             }),
@@ -290,7 +302,8 @@ impl Controller {
         let mut problems = Diagnostics::default();
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port) {
+            let families = Families::beside(&listener.bind, config.listeners.iter().map(|other| &other.bind));
+            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port, families) {
                 Ok(sockets) => bound.push((listener.name.clone(), sockets, listener.limits.max_connections)),
                 Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
             }
@@ -370,7 +383,9 @@ impl fmt::Debug for Controller {
 
 /// Binds the addresses that the live configuration does not have.
 fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) {
+    let addresses: Vec<BindAddress> = planned.iter().map(|plan| plan.bind.clone()).collect();
     for plan in planned {
+        let families = Families::beside(&plan.bind, addresses.iter());
         let kept = state
             .listeners
             .get(&plan.name)
@@ -378,7 +393,7 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
         if kept {
             continue;
         }
-        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port) {
+        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port, families) {
             Ok(sockets) => plan.sockets = Some(sockets),
             Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
         }

@@ -1,5 +1,6 @@
 //! A running gateway.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -70,6 +71,20 @@ impl GatewayHandle {
         state.listeners.get(listener)?.running.as_ref()?.local
     }
 
+    /// The listeners that accept, by name, and where: `ADDRESS:PORT` with the real port, or `unix:PATH`.
+    #[must_use]
+    pub fn bound(&self) -> BTreeMap<String, String> {
+        let state = self.0.controller.state();
+        let listeners = state.listeners.iter();
+        listeners
+            .filter_map(|(name, live)| {
+                let local = live.running.as_ref()?.local;
+                let address = local.map_or_else(|| live.bind().to_string(), |local| local.to_string());
+                Some((name.to_string(), address))
+            })
+            .collect()
+    }
+
     /// The admin address.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
@@ -132,6 +147,15 @@ impl GatewayHandle {
     /// Opens log files again, after they were moved away.
     pub fn reopen_logs(&self) {
         self.0.controller.reopen_logs();
+    }
+
+    /// Waits until the process is told to end: by SIGTERM or SIGINT (ctrl-c). Meanwhile SIGHUP reloads and
+    /// SIGUSR1 opens log files again. Where there are no such signals, only ctrl-c counts.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the signals stay caught, though, as tokio never gives them back to the system.
+    pub async fn until_signalled(&self) {
+        super::signals::until_told(self).await;
     }
 
     /// A listener as a `tower::Service`, for mounting in axum, hyper or any other server.

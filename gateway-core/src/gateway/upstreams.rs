@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::process::Process;
 use crate::balance::PowerOfTwo;
-use super::merged::MergedDiscovery;
 use crate::config::{Diagnostic, Diagnostics, ir};
 use crate::connect::{DirectConnector, SharedConnector};
 use crate::error::chain;
@@ -16,7 +15,7 @@ use crate::registry::Registry;
 use crate::spawn::spawn;
 use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions};
 use crate::upstream::{
-    ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, Probe, ProbeError, StaticDiscovery, Upstream,
+    ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, JoinedDiscovery, Probe, ProbeError, StaticDiscovery, Upstream,
     check_health, drive,
 };
 
@@ -106,7 +105,10 @@ fn discovery(
         sources.push(Arc::new(StaticDiscovery::new(plan.endpoints.clone())));
     }
     for named in &plan.names {
-        let dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        let mut dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        if let Some(zone) = &named.zone {
+            dns = dns.with_zone(zone.clone());
+        }
         sources.push(Arc::new(dns));
     }
     if let Some(spec) = &plan.discovery {
@@ -115,7 +117,7 @@ fn discovery(
     Some(match sources.len() {
         0 => Arc::new(StaticDiscovery::new(Vec::new())),
         1 => sources.swap_remove(0),
-        _ => Arc::new(MergedDiscovery::new(sources)),
+        _ => Arc::new(JoinedDiscovery::new(sources)),
     })
 }
 

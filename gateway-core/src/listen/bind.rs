@@ -40,12 +40,38 @@ impl Sockets {
     }
 }
 
+/// Whether `[::]` takes IPv4 clients too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Families {
+    /// It does: `:8080` means every address.
+    Both,
+    /// Another listener has `0.0.0.0` with the same port.
+    Own,
+}
+
+impl Families {
+    /// What `address` must take beside the other addresses of a configuration.
+    pub(crate) fn beside<'a>(
+        address: &BindAddress,
+        mut others: impl Iterator<Item = &'a BindAddress>,
+    ) -> Self {
+        let BindAddress::Tcp(address) = address else {
+            return Self::Both;
+        };
+        let shared = others.any(|other| {
+            matches!(other, BindAddress::Tcp(other) if other.is_ipv4() && other.port() == address.port())
+        });
+        if shared { Self::Own } else { Self::Both }
+    }
+}
+
 /// Binds an address: `workers` sockets that share it, or one.
 pub(crate) fn bind(
     listener: &str,
     address: &BindAddress,
     workers: usize,
     reuse_port: bool,
+    families: Families,
 ) -> Result<Sockets, BindError> {
     let failed = |source| BindError {
         listener: listener.to_owned(),
@@ -58,7 +84,7 @@ pub(crate) fn bind(
             let mut listeners = Vec::with_capacity(count);
             let mut address = *address;
             for _ in 0..count {
-                let socket = bind_tcp(address, reuse_port && count > 1).map_err(failed)?;
+                let socket = bind_tcp(address, reuse_port && count > 1, families).map_err(failed)?;
                 // With port 0 the first socket decides and the others join it.
                 address = socket.local_addr().map_err(failed)?;
                 listeners.push(socket);
@@ -78,11 +104,14 @@ pub(crate) fn bind(
     }
 }
 
-fn bind_tcp(address: SocketAddr, reuse_port: bool) -> io::Result<std::net::TcpListener> {
+fn bind_tcp(
+    address: SocketAddr,
+    reuse_port: bool,
+    families: Families,
+) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // `[::]` takes IPv6 only, so that `0.0.0.0` can stand beside it.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(families == Families::Own || !address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
     if reuse_port {

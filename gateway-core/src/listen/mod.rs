@@ -7,4 +7,4 @@ mod rewind;
 mod serve;
 
 pub(crate) use accept::{Running, start};
-pub(crate) use bind::{BindError, Sockets, bind};
+pub(crate) use bind::{BindError, Families, Sockets, bind};

@@ -10,8 +10,10 @@ use super::detect::{Spoken, detect};
 use super::rewind::Rewind;
 use crate::clock::Clock;
 use crate::conn::ConnCx;
+use crate::error::chain;
 use crate::exchange::{ConnInfo, TlsInfo};
 use crate::gateway::{Connections, ListenerCell};
+use crate::l4::{ClientConnection, ConnHandler, DrainWatch};
 use crate::observe::event::TlsOutcome;
 use crate::observe::Event;
 use crate::proto::{h1, h2};
@@ -40,12 +42,16 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
             peer,
         });
     }
-    let tls = entry.tls.clone();
+    let (tls, other) = (entry.tls.clone(), entry.handler.clone());
     // The entry must not be pinned for as long as the connection lives.
     drop(entry);
-    match tls {
-        Some(tls) => serve_tls(accepted, tls, listener.clone(), &place.handle).await,
-        None => serve_plain(accepted, listener.clone(), &place.handle).await,
+    match (tls, other) {
+        (Some(tls), other) => serve_tls(accepted, tls, listener.clone(), &place.handle, other).await,
+        (None, Some(other)) => {
+            let info = plain_info(&accepted, &listener);
+            serve_other(&*other, accepted.io, info, &place.handle).await;
+        }
+        (None, None) => serve_plain(accepted, listener.clone(), &place.handle).await,
     }
     if !telemetry.observers.is_empty() {
         telemetry.observers.emit(&Event::ConnectionClosed {
@@ -58,14 +64,27 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
 
 type Handle = Arc<crate::conn::ConnHandle>;
 
-async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle: &Handle) {
-    let info = ConnInfo {
+fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
+    ConnInfo {
         listener: listener.name().clone(),
         peer: accepted.peer,
         local: accepted.local,
         tls: None,
         principal: None,
-    };
+    }
+}
+
+/// Hands a connection to a handler that is not HTTP's.
+async fn serve_other(other: &dyn ConnHandler, io: Transport, info: ConnInfo, handle: &Handle) {
+    let listener = info.listener.clone();
+    let connection = ClientConnection::new(io, Arc::new(info));
+    if let Err(error) = other.serve(connection, DrainWatch::new(handle.clone())).await {
+        tracing::debug!(%listener, error = chain(&*error), "a connection broke");
+    }
+}
+
+async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle: &Handle) {
+    let info = plain_info(&accepted, &listener);
     let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
     let limit = cx.settings().timeouts.detect;
     let spoken = match cx.settings().protocol {
@@ -89,7 +108,13 @@ async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle
     }
 }
 
-async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, listener: Arc<ListenerCell>, handle: &Handle) {
+async fn serve_tls(
+    accepted: Accepted,
+    tls: Arc<ServerTls>,
+    listener: Arc<ListenerCell>,
+    handle: &Handle,
+    other: Option<Arc<dyn ConnHandler>>,
+) {
     let entry = listener.current();
     let limit = entry.settings.timeouts.detect;
     let telemetry = entry.telemetry.clone();
@@ -139,8 +164,11 @@ async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, listener: Arc<Listen
         tls: Some(Arc::new(facts)),
         principal,
     };
-    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
     let io = Transport::tls_server(stream);
+    if let Some(other) = other {
+        return serve_other(&*other, io, info, handle).await;
+    }
+    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
     if http2 {
         Box::pin(h2::serve(io, Arc::new(cx))).await;
     } else {

@@ -124,7 +124,7 @@ mod tests {
 
     impl Matcher for Flips {
         fn matches(&self, view: &RequestView<'_>) -> Result<bool, MatchError> {
-            Ok(view.path == "*" && self.0.fetch_not(Ordering::Relaxed))
+            Ok(view.path == "*" && self.0.swap(true, Ordering::Relaxed))
         }
     }
 

@@ -1,5 +1,7 @@
 //! Whether an object is the same as in another configuration.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
 use crate::{
@@ -9,11 +11,11 @@ use crate::{
 
 /// Of what was written. Where it was written does not count.
 pub(super) fn written(object: &impl Serialize) -> u64 {
-    // Keys that are no text and paths that are not UTF-8 cannot be written. A program may make the latter:
-    // then all such objects look alike, and look the same as each other only if nothing else differs.
+    static UNKNOWN: AtomicU64 = AtomicU64::new(0);
     match serde_json::to_vec(object) {
         Ok(bytes) => stable_hash(&bytes),
-        Err(_) => 0,
+        // A path that is not UTF-8, which only a program can have made. Never the same is safe: it is rebuilt.
+        Err(_) => stable_hash(&UNKNOWN.fetch_add(1, Ordering::Relaxed).to_ne_bytes()),
     }
 }
 

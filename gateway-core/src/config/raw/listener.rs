@@ -37,6 +37,11 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-portcullis-plugins" = "filter"))]
     pub filters: Vec<PluginSpec>,
+    /// Serves whole connections instead of HTTP requests, such as `{ type: acme.smtp }`. Such a listener has no
+    /// routes and no filters. Default: none, HTTP is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-portcullis-plugins" = "conn-handler"))]
+    pub handler: Option<PluginSpec>,
     /// Proxies in front of this gateway. Only from these are `forwarded` and `x-forwarded-*` headers believed; from
     /// anyone else they are replaced. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -70,6 +75,7 @@ impl RawListener {
             protocol: Protocol::default(),
             tls: None,
             filters: Vec::new(),
+            handler: None,
             trusted_proxies: Vec::new(),
             forwarded: Forwarded::default(),
             merge_slashes: false,

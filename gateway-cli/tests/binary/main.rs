@@ -1,0 +1,9 @@
+//! The binary, as a user runs it, between real clients and real upstreams.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod clients;
+mod grpc;
+mod nginx;
+mod support;
+mod websocket;
