@@ -275,14 +275,21 @@ impl UpstreamClient {
                         }
                     }
                 }
-                Ok(Channel::Http2(sender)) => {
+                Ok(Channel::Http2 { sender, reused }) => {
                     if Upgrade::of_parts(parts).is_some() {
                         // Upgrades are not passed on over HTTP/2: it is an ordinary request there, without
                         // the body that stands for the tunnel.
                         body = Body::empty();
                     }
-                    return h2::send(sender, self.http2_request(endpoint, parts, body)?, cx, exchange)
-                        .await;
+                    let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
+                    match h2::send(sender, request, cx, exchange).await {
+                        // The connection was about to go: the next one is a better one, in the end a fresh one.
+                        Err(AttemptFailure { error, body: Some(untouched) }) if reused => {
+                            tracing::debug!(%error, "an http/2 connection went away");
+                            body = untouched;
+                        }
+                        outcome => return outcome,
+                    }
                 }
                 Err(error) => {
                     return Err(AttemptFailure {
@@ -334,8 +341,9 @@ impl UpstreamClient {
         endpoint: &Endpoint,
         parts: &Parts,
         body: Body,
+        secure: bool,
     ) -> Result<crate::handler::Request, AttemptFailure> {
-        outgoing::http2_request(parts, body, &self.settings.host, endpoint).map_err(|error| {
+        outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(|error| {
             AttemptFailure {
                 error: GatewayError::internal("building an HTTP/2 request").with_source(error),
                 body: None,
@@ -350,11 +358,43 @@ impl UpstreamClient {
         pool: &Arc<Pool>,
         cx: &AttemptCx,
     ) -> Result<Channel, GatewayError> {
-        if self.settings.protocol != Protocol::Http1
-            && let Some(sender) = pool.shard().http2.sender()
-        {
-            return Ok(Channel::Http2(sender));
+        if self.settings.protocol == Protocol::Http1 {
+            return self.route_to_http1(endpoint, pool, cx).await;
         }
+        let (sender, spoken, connecting) = {
+            let slot = &mut pool.shard().http2;
+            (slot.sender(), slot.is_spoken(), slot.connecting())
+        };
+        if let Some(sender) = sender {
+            return Ok(Channel::Http2 { sender, reused: true });
+        }
+        if self.settings.protocol == Protocol::Auto && !spoken {
+            return self.route_to_http1(endpoint, pool, cx).await;
+        }
+        let Ok(_one) = tokio::time::timeout_at(self.connect_by(cx), connecting.lock()).await else {
+            return Err(self.connect_timeout(endpoint));
+        };
+        // Somebody else may have made it meanwhile.
+        if let Some(sender) = pool.shard().http2.sender() {
+            return Ok(Channel::Http2 { sender, reused: true });
+        }
+        match pool.checkout() {
+            Checkout::Idle(pooled) => Ok(Channel::Http1(Lease::reused(pooled, pool.clone()))),
+            Checkout::Open(place) => self.open(endpoint, pool, place, cx).await,
+            Checkout::Exhausted => match pool.any_http2() {
+                Some(sender) => Ok(Channel::Http2 { sender, reused: true }),
+                None => self.route_to_http1(endpoint, pool, cx).await,
+            },
+        }
+    }
+
+    /// Finds or makes a connection that one request uses at a time; it may turn out to be another kind.
+    async fn route_to_http1(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        pool: &Arc<Pool>,
+        cx: &AttemptCx,
+    ) -> Result<Channel, GatewayError> {
         let place = match pool.checkout() {
             Checkout::Idle(pooled) => {
                 return Ok(Channel::Http1(Lease::reused(pooled, pool.clone())));
@@ -389,6 +429,14 @@ impl UpstreamClient {
         .with_retry_after(1)
     }
 
+    fn connect_timeout(&self, endpoint: &Endpoint) -> GatewayError {
+        GatewayError::new(
+            ErrorClass::ConnectTimeout,
+            format!("connecting to {} of upstream {}", endpoint.address(), self.upstream.name()),
+        )
+        .with_retry(RetrySafety::NotSent)
+    }
+
     fn connect_by(&self, cx: &AttemptCx) -> Instant {
         let by = Clock.now() + self.settings.connect_timeout;
         [cx.head_by, cx.done_by].into_iter().flatten().fold(by, Instant::min)
@@ -407,13 +455,7 @@ impl UpstreamClient {
         let connected = match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(connect_failed(error)),
-            Err(_) => {
-                return Err(GatewayError::new(
-                    ErrorClass::ConnectTimeout,
-                    format!("connecting to {} of upstream {}", endpoint.address(), self.upstream.name()),
-                )
-                .with_retry(RetrySafety::NotSent));
-            }
+            Err(_) => return Err(self.connect_timeout(endpoint)),
         };
         let http2 = match self.settings.protocol {
             Protocol::Http1 => false,
@@ -424,8 +466,8 @@ impl UpstreamClient {
             let sender = h2::connect(connected.transport, place, &self.settings.limits)
                 .await
                 .map_err(|error| error.with_retry(RetrySafety::NotSent))?;
-            pool.shard().http2.keep(sender.clone());
-            return Ok(Channel::Http2(sender));
+            pool.shard().http2.keep(sender.clone(), Clock.now());
+            return Ok(Channel::Http2 { sender, reused: false });
         }
         let connection = h1::Connection::new(connected.transport, self.settings.limits);
         Ok(Channel::Http1(Lease::fresh(connection, place, pool.clone())))
@@ -471,7 +513,7 @@ impl UpstreamClient {
         };
         let sent = if http2 {
             let sender = h2::connect(connected.transport, place, &self.settings.limits).await?;
-            match self.http2_request(endpoint, &parts, Body::empty()) {
+            match self.http2_request(endpoint, &parts, Body::empty(), sender.is_secure()) {
                 Ok(request) => h2::send(sender, request, &cx, &exchange).await,
                 Err(failure) => Err(failure),
             }
@@ -498,7 +540,11 @@ impl UpstreamClient {
 
 enum Channel {
     Http1(Lease),
-    Http2(h2::Sender),
+    Http2 {
+        sender: h2::Sender,
+        /// It was there before this request.
+        reused: bool,
+    },
 }
 
 fn connect_failed(error: ConnectError) -> GatewayError {
