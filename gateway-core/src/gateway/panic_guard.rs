@@ -12,7 +12,8 @@ use crate::handler::{Handler, Request, Response};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PanicGuardLayer;
 
-impl<H: Handler> Layer<H> for PanicGuardLayer {
+// No bound here: what is no handler is then reported where the whole stack has to be one.
+impl<H> Layer<H> for PanicGuardLayer {
     type Service = PanicGuard<H>;
 
     fn layer(&self, inner: H) -> PanicGuard<H> {
@@ -24,6 +25,7 @@ impl<H: Handler> Layer<H> for PanicGuardLayer {
 #[derive(Clone, Copy, Debug)]
 pub struct PanicGuard<H>(H);
 
+#[diagnostic::do_not_recommend]
 impl<H: Handler> Handler for PanicGuard<H> {
     async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
         // The request is gone after a panic and the handler is used by other requests anyway, so

@@ -33,7 +33,8 @@ pub struct HygieneLayer {
     pub tracer: Option<Tracer>,
 }
 
-impl<H: Handler> Layer<H> for HygieneLayer {
+// No bound here: what is no handler is then reported where the whole stack has to be one.
+impl<H> Layer<H> for HygieneLayer {
     type Service = Hygiene<H>;
 
     fn layer(&self, inner: H) -> Hygiene<H> {
@@ -51,6 +52,7 @@ pub struct Hygiene<H> {
     settings: HygieneLayer,
 }
 
+#[diagnostic::do_not_recommend]
 impl<H: Handler> Handler for Hygiene<H> {
     async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
         let exchange = Exchange::of(&mut request);
