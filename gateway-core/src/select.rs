@@ -61,7 +61,6 @@ impl SelectRoute {
     }
 }
 
-#[diagnostic::do_not_recommend]
 impl Handler for SelectRoute {
     async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
         let exchange = Exchange::of(&mut request);

@@ -25,7 +25,6 @@ impl<H> Layer<H> for PanicGuardLayer {
 #[derive(Clone, Copy, Debug)]
 pub struct PanicGuard<H>(H);
 
-#[diagnostic::do_not_recommend]
 impl<H: Handler> Handler for PanicGuard<H> {
     async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
         // The request is gone after a panic and the handler is used by other requests anyway, so

@@ -161,7 +161,6 @@ enum Inner<H> {
     Chain(Chain),
 }
 
-#[diagnostic::do_not_recommend]
 impl<H: Handler> Handler for Chained<H> {
     async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
         match &self.0 {

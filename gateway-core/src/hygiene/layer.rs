@@ -52,7 +52,6 @@ pub struct Hygiene<H> {
     settings: HygieneLayer,
 }
 
-#[diagnostic::do_not_recommend]
 impl<H: Handler> Handler for Hygiene<H> {
     async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
         let exchange = Exchange::of(&mut request);
