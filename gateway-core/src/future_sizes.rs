@@ -53,13 +53,23 @@ fn request_path_futures_stay_within_their_budgets() {
         ("stack of a listener", of_handler::<Listener>(), 2048),
         ("selecting a route", of_handler::<SelectRoute>(), 704),
         ("forwarding", of_handler::<Forward>(), 5120),
-        ("forwarding behind backend filters", of_handler::<SendOnce>(), 3840),
+        (
+            "forwarding behind backend filters",
+            of_handler::<SendOnce>(),
+            3840,
+        ),
         ("one attempt", of(attempt), 2816),
         ("a seam", of_handler::<SharedService>(), 352),
     ]);
 }
 
-type Attempt = (&'static UpstreamClient, &'static http::request::Parts, Body, &'static AttemptCx, &'static Exchange);
+type Attempt = (
+    &'static UpstreamClient,
+    &'static http::request::Parts,
+    Body,
+    &'static AttemptCx,
+    &'static Exchange,
+);
 
 fn attempt((client, parts, body, cx, exchange): Attempt) -> impl Future {
     client.send(parts, body, cx, exchange)
@@ -68,10 +78,17 @@ fn attempt((client, parts, body, cx, exchange): Attempt) -> impl Future {
 #[test]
 fn what_stands_at_seams_can_be_shared_cloned_and_sent() {
     fn shareable<T: Clone + Send + Sync + 'static>() {}
-    fn sendable<T: Send + 'static>(_: impl Fn(T) -> crate::handler::BoxFuture<'static, Result<Response, crate::GatewayError>>) {}
+    fn sendable<T: Send + 'static>(
+        _: impl Fn(T) -> crate::handler::BoxFuture<'static, Result<Response, crate::GatewayError>>,
+    ) {
+    }
     fn service<S>()
     where
-        S: tower_service::Service<http::Request<Body>, Future: Send + 'static> + Clone + Send + Sync + 'static,
+        S: tower_service::Service<http::Request<Body>, Future: Send + 'static>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
     }
 
