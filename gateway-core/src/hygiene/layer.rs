@@ -33,7 +33,8 @@ pub struct HygieneLayer {
     pub tracer: Option<Tracer>,
 }
 
-impl<H: Handler> Layer<H> for HygieneLayer {
+// No bound here: what is no handler is then reported where the whole stack has to be one.
+impl<H> Layer<H> for HygieneLayer {
     type Service = Hygiene<H>;
 
     fn layer(&self, inner: H) -> Hygiene<H> {

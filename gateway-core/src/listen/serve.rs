@@ -169,3 +169,21 @@ async fn serve_tls(
         h1::serve(io, BytesMut::new(), &cx).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::future_sizes::{assert_within, of};
+
+    type Http1 = (Transport, BytesMut, &'static ConnCx);
+
+    #[test]
+    fn connection_futures_stay_within_their_budgets() {
+        assert_within(&[
+            ("connection", of(|(accepted, cell, open)| serve(accepted, cell, open)), 4608),
+            ("connection in HTTP/1", of(|(io, first, cx): Http1| h1::serve(io, first, cx)), 2304),
+            // In a box of its own, so that HTTP/1 connections do not pay for it.
+            ("connection in HTTP/2", of(|(io, cx)| h2::serve(io, cx)), 8704),
+        ]);
+    }
+}
