@@ -6,7 +6,7 @@ use portcullis::config::Diagnostics;
 use portcullis::gateway::{GatewayBuilder, GatewayHandle, StartError};
 use portcullis::mesh::{InboundMode, OutboundMode};
 use portcullis::{Gateway, Registry};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Admin, ModeName, RunOptions};
 use crate::embedded;
@@ -72,10 +72,18 @@ async fn serve(options: RunOptions) -> Result<(), Failed> {
         None => None,
         Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
     };
-    until_told(&handle).await;
-    tracing::info!("draining");
+    let mut signals = Signals::listen();
+    signals.until_told(&handle).await;
+    tracing::info!("draining; a second signal ends the process at once");
     drop(ready);
-    handle.shutdown().await;
+    tokio::select! {
+        () = handle.shutdown() => {}
+        // What is cut off here was asked for.
+        () = signals.until_told(&handle) => {
+            tracing::warn!("told again: not waiting for what is in flight");
+            return Ok(());
+        }
+    }
     if let Some(echo) = echo {
         echo.stop().await;
     }
@@ -113,25 +121,37 @@ pub(crate) fn with_mode(builder: GatewayBuilder, mode: ModeName) -> GatewayBuild
     }
 }
 
-/// Serves signals until one of them means the end.
-async fn until_told(handle: &GatewayHandle) {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::user_defined1()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut reload), Ok(mut reopen)) = signals else {
-        tracing::error!("signals cannot be received; end the process to stop the gateway");
-        return std::future::pending().await;
-    };
-    loop {
-        // Receiving a signal is cancel safe.
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
-            _ = reopen.recv() => handle.reopen_logs(),
+/// The signals an operator sends.
+struct Signals(Option<[Signal; 4]>);
+
+impl Signals {
+    fn listen() -> Self {
+        let kinds = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::hangup(),
+            SignalKind::user_defined1(),
+        ];
+        let [Ok(terminate), Ok(interrupt), Ok(reload), Ok(reopen)] = kinds.map(signal) else {
+            tracing::error!("signals cannot be received; kill the process to stop the gateway");
+            return Self(None);
+        };
+        Self(Some([terminate, interrupt, reload, reopen]))
+    }
+
+    /// Serves signals until one of them means the end.
+    async fn until_told(&mut self, handle: &GatewayHandle) {
+        let Some([terminate, interrupt, reload, reopen]) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            // Receiving a signal is cancel safe.
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
+                _ = reopen.recv() => handle.reopen_logs(),
+            }
         }
     }
 }
