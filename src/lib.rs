@@ -5,14 +5,12 @@
 //! layers), and a configuration:
 //!
 //! ```no_run
-//! use portcullis::{Gateway, Registry};
+//! use portcullis::{Gateway, StartError};
 //!
 //! #[tokio::main(flavor = "current_thread")]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> Result<(), StartError> {
 //!     let registry = portcullis::registry().build()?;
-//!     let gateway = Gateway::builder(registry).files(["gateway.yaml".into()]).build()?;
-//!     gateway.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await?;
-//!     Ok(())
+//!     Gateway::builder(registry).files(["gateway.yaml"]).watch(true).build()?.serve().await
 //! }
 //! ```
 //!
@@ -21,17 +19,23 @@
 //! | a filter that looks at heads | [`HeadFilter`] | `head_filter` |
 //! | a filter that waits or reads bodies | [`Filter`] | `async_filter` |
 //! | any tower layer | nothing | `layer` |
-//! | a condition of routes | [`route::Matcher`] | `matcher` |
-//! | a way to choose endpoints | [`balance::Balancer`] | `balancer` |
-//! | a source of endpoints | [`upstream::Discovery`] | `discovery` |
-//! | a way to connect | [`connect::Connector`] | `connector` |
+//! | a condition of routes | [`Matcher`] | `matcher` |
+//! | a way to choose endpoints | [`Balancer`] | `balancer` |
+//! | a source of endpoints | [`Discovery`] | `discovery` |
+//! | a way to connect | [`Connector`] | `connector` |
 //! | a form of configuration | [`registry::Dialect`] | `dialect` |
+//! | an order of layers | [`Mode`] | `GatewayBuilder::mode` |
+
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub use portcullis_core::{
-    Body, ErrorClass, Filter, FilterCx, Flow, Gateway, GatewayError, Handler, HeadFilter, PoolLimits,
-    Principal, Registry, Request, Response, SharedService, async_trait, admin, balance, body, bridge,
-    clock, config, connect, error, exchange, filter, forward, gateway, grpc, handler, hygiene, island,
-    observe, principal, registry, route, runtime, select, settings, tls, transport, upgrade, upstream,
+    Balancer, Body, BuildError, ConnInfo, Connector, Discovery, ErrorClass, Filter, FilterCx, Flow,
+    Gateway, GatewayError, GatewayHandle, Handler, HeadFilter, Matcher, Mode, NoConfig, PoolLimits,
+    Principal, Registry, Request, RequestHead, Response, ResponseHead, SharedService, StartError,
+    admin, async_trait, balance, body, bridge, bytes, clock, config, connect, error, exchange, filter,
+    forward, gateway, grpc, handler, http, hygiene, island, observe, principal, registry, route, runtime,
+    select, settings, tls, transport, upgrade, upstream,
 };
 
 #[cfg(feature = "testing")]
@@ -54,3 +58,11 @@ pub fn registry() -> registry::RegistryBuilder {
     #[cfg(not(feature = "plugins"))]
     return Registry::builder();
 }
+
+#[cfg(all(test, feature = "plugins"))]
+mod snippets;
+
+/// The programs of the guide.
+#[cfg(all(doctest, feature = "plugins"))]
+#[doc = include_str!("../docs/src/extending.md")]
+mod guide {}

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use portcullis::config::Diagnostics;
-use portcullis::gateway::{GatewayBuilder, GatewayHandle, StartError};
+use portcullis::gateway::{GatewayBuilder, StartError};
 use portcullis::mesh::{InboundMode, OutboundMode};
 use portcullis::{Gateway, Registry};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Admin, ModeName, RunOptions};
 use crate::embedded;
@@ -72,18 +71,10 @@ async fn serve(options: RunOptions) -> Result<(), Failed> {
         None => None,
         Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
     };
-    let mut signals = Signals::listen();
-    signals.until_told(&handle).await;
+    handle.until_signalled().await;
     tracing::info!("draining; a second signal ends the process at once");
     drop(ready);
-    tokio::select! {
-        () = handle.shutdown() => {}
-        // What is cut off here was asked for.
-        () = signals.until_told(&handle) => {
-            tracing::warn!("told again: not waiting for what is in flight");
-            return Ok(());
-        }
-    }
+    handle.shutdown_unless_signalled().await;
     if let Some(echo) = echo {
         echo.stop().await;
     }
@@ -118,41 +109,6 @@ pub(crate) fn with_mode(builder: GatewayBuilder, mode: ModeName) -> GatewayBuild
         ModeName::Api => builder.mode(portcullis::api::ApiMode::default()),
         ModeName::MeshInbound => builder.mode(InboundMode::default()),
         ModeName::MeshOutbound => builder.mode(OutboundMode::default()),
-    }
-}
-
-/// The signals an operator sends.
-struct Signals(Option<[Signal; 4]>);
-
-impl Signals {
-    fn listen() -> Self {
-        let kinds = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::hangup(),
-            SignalKind::user_defined1(),
-        ];
-        let [Ok(terminate), Ok(interrupt), Ok(reload), Ok(reopen)] = kinds.map(signal) else {
-            tracing::error!("signals cannot be received; kill the process to stop the gateway");
-            return Self(None);
-        };
-        Self(Some([terminate, interrupt, reload, reopen]))
-    }
-
-    /// Serves signals until one of them means the end.
-    async fn until_told(&mut self, handle: &GatewayHandle) {
-        let Some([terminate, interrupt, reload, reopen]) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        loop {
-            // Receiving a signal is cancel safe.
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = reload.recv() => handle.reload_and_tell("SIGHUP"),
-                _ = reopen.recv() => handle.reopen_logs(),
-            }
-        }
     }
 }
 

@@ -10,14 +10,9 @@ use crate::balance::{
     RingHashConfig, RoundRobin,
 };
 use crate::config::units::TimeSpan;
-use crate::filter::BuildError;
+use crate::filter::{BuildError, NoConfig};
 use crate::registry::RegistryBuilder;
 use crate::upstream::DnsDiscovery;
-
-/// A plugin without settings.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct NoSettings {}
 
 /// Settings of the `dns` discovery.
 #[derive(Deserialize, JsonSchema)]
@@ -34,9 +29,9 @@ struct DnsConfig {
 
 pub(crate) fn register(registry: RegistryBuilder) -> RegistryBuilder {
     registry
-        .balancer("p2c", |_: NoSettings, _| Ok(PowerOfTwo))
-        .balancer("round-robin", |_: NoSettings, _| Ok(RoundRobin::default()))
-        .balancer("random", |_: NoSettings, _| Ok(Random))
+        .balancer("p2c", |_: NoConfig, _| Ok(PowerOfTwo))
+        .balancer("round-robin", |_: NoConfig, _| Ok(RoundRobin::default()))
+        .balancer("random", |_: NoConfig, _| Ok(Random))
         .balancer("least-requests", |config: LeastRequestsConfig, _| {
             Ok(config.choices.map_or_else(LeastRequests::default, LeastRequests::sampling))
         })

@@ -44,13 +44,20 @@ pub mod upstream;
 pub mod worker;
 
 pub use async_trait::async_trait;
+/// The crates whose types stand in this one's signatures, in the versions it uses.
+pub use ::{bytes, http};
 
+pub use balance::Balancer;
 pub use body::Body;
 pub use bridge::island;
+pub use connect::Connector;
 pub use error::{ErrorClass, GatewayError};
-pub use filter::{Filter, FilterCx, Flow, HeadFilter};
-pub use gateway::Gateway;
+pub use exchange::ConnInfo;
+pub use filter::{BuildError, Filter, FilterCx, Flow, HeadFilter, NoConfig, RequestHead, ResponseHead};
+pub use gateway::{Gateway, GatewayHandle, Mode, StartError};
 pub use handler::{Handler, Request, Response, SharedService};
 pub use pool::PoolLimits;
 pub use principal::Principal;
 pub use registry::Registry;
+pub use route::Matcher;
+pub use upstream::Discovery;

@@ -20,11 +20,8 @@ impl Mode for InboundMode {
     }
 
     fn layers(&self) -> Vec<LayerInfo> {
-        let mut layers = EdgeMode::shared_layers().to_vec();
         let identity = LayerInfo::new("identity-headers", "the caller's verified identity, for the workload");
-        let after = layers.iter().position(|layer| layer.name == "hygiene");
-        layers.insert(after.map_or(0, |hygiene| hygiene + 1), identity);
-        layers
+        EdgeMode::layers_with("hygiene", &[identity])
     }
 
     fn assemble(&self, parts: ListenerParts) -> SharedService {

@@ -14,11 +14,6 @@ use portcullis::{Body, GatewayError, Request, Response, async_trait, grpc};
 
 use super::websocket;
 
-/// It has no settings.
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Config {}
-
 /// Answers every request itself.
 pub(crate) struct Echo;
 

@@ -3,9 +3,8 @@
 mod echo;
 mod websocket;
 
-use portcullis::Gateway;
 use portcullis::config::{Diagnostic, Format, RawConfig, parse_native};
-use portcullis::gateway::{GatewayHandle, StartError};
+use portcullis::{Gateway, GatewayHandle, NoConfig, StartError};
 
 /// The echo upstream, itself a gateway with one filter.
 pub(crate) struct Echo {
@@ -16,7 +15,7 @@ impl Echo {
     /// Starts the upstream on a free port of the loopback interface.
     pub(crate) async fn start() -> Result<Self, StartError> {
         let registry = portcullis::Registry::builder()
-            .async_filter("echo", |_: echo::Config, _| Ok(echo::Echo))
+            .async_filter("echo", |_: NoConfig, _| Ok(echo::Echo))
             .build()?;
         let handle = Gateway::builder(registry)
             .yaml(

@@ -66,6 +66,20 @@ pub trait FilterFactory: 'static {
     fn build(config: Self::Config, cx: &BuildCx<'_>) -> Result<Stage, BuildError>;
 }
 
+/// The configuration of a plugin that has no settings: any key beside `type` is an error.
+///
+/// ```
+/// # use portcullis_core::{HeadFilter, Registry, filter::NoConfig};
+/// # struct Mark;
+/// # impl HeadFilter for Mark {}
+/// let registry = Registry::builder().head_filter("acme.mark", |_: NoConfig, _| Ok(Mark)).build();
+/// # assert!(registry.is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NoConfig {}
+
 /// What is wrong with a plugin's configuration.
 #[derive(Debug)]
 pub struct BuildError {

@@ -28,7 +28,7 @@ use crate::handler::{Request, Response};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a head filter",
     label = "this does not implement `HeadFilter`",
-    note = "a filter that waits or reads bodies implements `Filter` instead and is registered with `filter`"
+    note = "a filter that waits or reads bodies implements `Filter` instead and is registered with `async_filter`"
 )]
 pub trait HeadFilter: Send + Sync + 'static {
     /// Sees the request's head on its way down.

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 pub use chain::{Chain, ChainBuilder, Stage};
 pub(crate) use chain::settle;
 pub use cx::FilterCx;
-pub use factory::{BuildCx, BuildError, FilterFactory, StateStore};
+pub use factory::{BuildCx, BuildError, FilterFactory, NoConfig, StateStore};
 pub use head::{HeadFilter, RequestHead, ResponseHead};
 pub use phase::Phase;
 

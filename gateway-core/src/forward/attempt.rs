@@ -56,7 +56,7 @@ impl Handler for Forward {
         let exchange = Exchange::of(&mut request);
         if !self.upgrades && Upgrade::of(&request).is_some() {
             Upgrade::withdraw(&mut request);
-            // What follows the handshake belongs to the protocol that was refused, not to this request.
+            // The body stands for the tunnel that is not to be: as an ordinary request this one has none.
             *request.body_mut() = Body::empty();
         }
         let upgrading = Upgrade::of(&request).is_some();

@@ -276,6 +276,11 @@ impl UpstreamClient {
                     }
                 }
                 Ok(Channel::Http2(sender)) => {
+                    if Upgrade::of_parts(parts).is_some() {
+                        // Upgrades are not passed on over HTTP/2: it is an ordinary request there, without
+                        // the body that stands for the tunnel.
+                        body = Body::empty();
+                    }
                     return h2::send(sender, self.http2_request(endpoint, parts, body)?, cx, exchange)
                         .await;
                 }

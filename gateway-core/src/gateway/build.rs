@@ -16,13 +16,17 @@ use crate::admin;
 use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
 use crate::config::{Diagnostics, Format, parse_native};
+use crate::error::chain;
 use crate::listen::BindError;
 use crate::observe::{Observer, Observers};
 use crate::registry::{Registry, RegistryError};
 use crate::runtime::{RuntimeProfile, Worker, Workers};
 
 /// Why a gateway did not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is the message with all causes, so that a `main` that returns it prints what a user
+/// can read.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration is wrong; every problem is listed.
@@ -43,6 +47,12 @@ pub enum StartError {
     /// A listener was asked for that the configuration does not have.
     #[error("there is no listener called `{0}`")]
     NoListener(String),
+}
+
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&chain(self))
+    }
 }
 
 /// A composed gateway, its configuration compiled. [`run`](Self::run) serves it;
@@ -147,6 +157,18 @@ impl Gateway {
         Ok(())
     }
 
+    /// Serves until the process is told to end, then drains and returns: what a binary calls. For signals
+    /// see [`GatewayHandle::until_signalled`]; a second one cuts the drain short.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn serve(self) -> Result<(), StartError> {
+        let handle = self.start().await?;
+        handle.until_signalled().await;
+        handle.shutdown_unless_signalled().await;
+        Ok(())
+    }
+
     /// Makes the gateway usable inside another server, without sockets of its own. Must be called within
     /// a tokio runtime, which carries discovery and health checks.
     #[must_use]
@@ -207,8 +229,8 @@ impl GatewayBuilder {
     }
 
     /// Files and folders to read the configuration from, in native form or any registered dialect.
-    pub fn files(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.origin = Some(Origin::Files(paths.into_iter().collect()));
+    pub fn files<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.origin = Some(Origin::Files(paths.into_iter().map(Into::into).collect()));
         self
     }
 

@@ -163,6 +163,15 @@ impl GatewayHandle {
         self.0.controller.reopen_logs();
     }
 
+    /// Waits until the process is told to end: by SIGTERM or SIGINT (ctrl-c). Meanwhile SIGHUP reloads and
+    /// SIGUSR1 opens log files again. Where there are no such signals, only ctrl-c counts.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the signals stay caught, though, as tokio never gives them back to the system.
+    pub async fn until_signalled(&self) {
+        super::signals::until_told(self).await;
+    }
+
     /// A listener as a `tower::Service`, for mounting in axum, hyper or any other server.
     ///
     /// Insert a [`ConnInfo`] into the extensions of the requests: without it features that need the
@@ -179,6 +188,16 @@ impl GatewayHandle {
         Ok(HttpService {
             cell: live.cell.clone(),
         })
+    }
+
+    /// As [`shutdown`](Self::shutdown), unless the process is told a second time to end: then nothing is
+    /// waited for.
+    pub async fn shutdown_unless_signalled(&self) {
+        tokio::select! {
+            () = self.shutdown() => {}
+            // What is cut off here was asked for.
+            () = self.until_signalled() => tracing::warn!("told again: not waiting for what is in flight"),
+        }
     }
 
     /// Drains: readiness off, no new connections, open ones told to finish; waits for them as long as the

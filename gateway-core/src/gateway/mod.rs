@@ -8,6 +8,7 @@ mod handle;
 mod panic_guard;
 mod process;
 mod routes;
+mod signals;
 mod sinks;
 mod snapshot;
 mod source;

@@ -84,6 +84,25 @@ impl EdgeMode {
     pub fn shared_layers() -> &'static [LayerInfo] {
         EDGE
     }
+
+    /// The layers of the plain gateway with those of another mode behind the one called `after`, in front
+    /// of them all if there is none of that name: what [`Mode::layers`] of a mode returns that adds to them.
+    ///
+    /// ```
+    /// use portcullis_core::gateway::{EdgeMode, LayerInfo};
+    ///
+    /// let layers = EdgeMode::layers_with("hygiene", &[LayerInfo::new("trace", "a span for each request")]);
+    /// let position = |name| layers.iter().position(|layer| layer.name == name);
+    /// assert_eq!(position("trace"), position("hygiene").map(|hygiene| hygiene + 1));
+    /// ```
+    #[must_use]
+    pub fn layers_with(after: &str, own: &[LayerInfo]) -> Vec<LayerInfo> {
+        let mut layers = EDGE.to_vec();
+        let place = layers.iter().position(|layer| layer.name == after);
+        let place = place.map_or(0, |place| place + 1);
+        layers.splice(place..place, own.iter().copied());
+        layers
+    }
 }
 
 impl Mode for EdgeMode {

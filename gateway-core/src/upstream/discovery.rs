@@ -1,7 +1,9 @@
 //! Where endpoints come from.
 
 use std::fmt::Debug;
+use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
@@ -10,6 +12,9 @@ use crate::upstream::spec::{EndpointAddress, EndpointSpec};
 
 /// A boxed stream that may move between threads.
 pub type BoxStream<'a, T> = Pin<Box<dyn Stream<Item = T> + Send + 'a>>;
+
+/// What [`Discovery::watch`] returns.
+pub type EndpointStream = BoxStream<'static, Result<EndpointUpdate, DiscoveryError>>;
 
 /// A change of an upstream's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +77,7 @@ impl DiscoveryError {
 ///
 /// # Example
 /// ```
-/// use portcullis_core::upstream::{
-///     BoxStream, Discovery, DiscoveryError, EndpointSpec, EndpointUpdate,
-/// };
+/// use portcullis_core::upstream::{Discovery, EndpointSpec, EndpointStream, EndpointUpdate};
 /// use tokio::sync::watch;
 ///
 /// /// Endpoints that a control loop of the embedding program decides.
@@ -82,7 +85,7 @@ impl DiscoveryError {
 /// struct Steered(watch::Receiver<Vec<EndpointSpec>>);
 ///
 /// impl Discovery for Steered {
-///     fn watch(&self) -> BoxStream<'static, Result<EndpointUpdate, DiscoveryError>> {
+///     fn watch(&self) -> EndpointStream {
 ///         let mut source = self.0.clone();
 ///         source.mark_changed(); // the first item comes at once
 ///         Box::pin(futures_util::stream::unfold(source, |mut source| async move {
@@ -96,22 +99,18 @@ impl DiscoveryError {
 ///
 /// # Wrong and right
 /// ```
-/// # use portcullis_core::upstream::{BoxStream, DiscoveryError, EndpointUpdate};
+/// # use std::time::Duration;
+/// # use portcullis_core::upstream::{DiscoveryError, EndpointSpec, EndpointStream, EndpointUpdate, poll_every};
 /// # use futures_util::stream;
-/// # fn read() -> Result<EndpointUpdate, DiscoveryError> { Ok(EndpointUpdate::Gone) }
+/// # fn read() -> Result<Vec<EndpointSpec>, DiscoveryError> { Ok(Vec::new()) }
 /// // Wrong: read once, when `watch` is called. The stream ends and is watched again for ever.
-/// fn wrong() -> BoxStream<'static, Result<EndpointUpdate, DiscoveryError>> {
-///     let update = read();
+/// fn wrong() -> EndpointStream {
+///     let update = read().map(EndpointUpdate::Replace);
 ///     Box::pin(stream::once(async move { update }))
 /// }
 /// // Right: read when polled, and again after a while.
-/// fn right() -> BoxStream<'static, Result<EndpointUpdate, DiscoveryError>> {
-///     Box::pin(stream::unfold(false, |again| async move {
-///         if again {
-///             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
-///         }
-///         Some((read(), true))
-///     }))
+/// fn right() -> EndpointStream {
+///     poll_every(Duration::from_secs(10), || async { read() })
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
@@ -122,13 +121,32 @@ impl DiscoveryError {
 )]
 pub trait Discovery: Debug + Send + Sync + 'static {
     /// A new stream of updates, beginning with all endpoints there are.
-    fn watch(&self) -> BoxStream<'static, Result<EndpointUpdate, DiscoveryError>>;
+    fn watch(&self) -> EndpointStream;
 
     /// The endpoints that are known without waiting, so that an upstream can take requests from the moment
     /// it is built. Must not block.
     fn initial(&self) -> Option<Vec<EndpointSpec>> {
         None
     }
+}
+
+/// Asks `fetch` for all endpoints there are, at once and then every `period`: the stream of a source that
+/// cannot tell of changes by itself.
+///
+/// Nothing happens while the stream is not polled. An error leaves the endpoints as they are until the next
+/// period.
+pub fn poll_every<F, Fut>(period: Duration, fetch: F) -> EndpointStream
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Vec<EndpointSpec>, DiscoveryError>> + Send + 'static,
+{
+    Box::pin(stream::unfold((fetch, false), move |(mut fetch, again)| async move {
+        if again {
+            tokio::time::sleep(period).await;
+        }
+        let update = fetch().await.map(EndpointUpdate::Replace);
+        Some((update, (fetch, true)))
+    }))
 }
 
 /// A fixed list.
@@ -148,12 +166,39 @@ impl StaticDiscovery {
 }
 
 impl Discovery for StaticDiscovery {
-    fn watch(&self) -> BoxStream<'static, Result<EndpointUpdate, DiscoveryError>> {
+    fn watch(&self) -> EndpointStream {
         let all = Ok(EndpointUpdate::Replace(self.endpoints.clone()));
         Box::pin(stream::iter([all]).chain(stream::pending()))
     }
 
     fn initial(&self) -> Option<Vec<EndpointSpec>> {
         Some(self.endpoints.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_at_once_and_then_every_period() {
+        let mut calls = 0_u16;
+        let mut stream = poll_every(Duration::from_secs(10), move || {
+            calls += 1;
+            let call = calls;
+            async move {
+                match call {
+                    2 => Err(DiscoveryError::new("asking the registry")),
+                    port => Ok(vec![EndpointSpec::new(([10, 0, 0, 1], port))]),
+                }
+            }
+        });
+        let began = tokio::time::Instant::now();
+        let first = stream.next().await.unwrap().unwrap();
+        assert_eq!(first, EndpointUpdate::Replace(vec![EndpointSpec::new(([10, 0, 0, 1], 1))]));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(stream.next().await.unwrap().is_err());
+        assert!(stream.next().await.unwrap().is_ok());
+        assert_eq!(began.elapsed(), Duration::from_secs(20));
     }
 }

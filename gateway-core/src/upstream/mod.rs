@@ -46,7 +46,9 @@ mod spec;
 mod stats;
 
 pub use attach::Attachments;
-pub use discovery::{BoxStream, Discovery, DiscoveryError, EndpointUpdate, StaticDiscovery};
+pub use discovery::{
+    BoxStream, Discovery, DiscoveryError, EndpointStream, EndpointUpdate, StaticDiscovery, poll_every,
+};
 pub use dns::{DnsDiscovery, Resolve, SystemResolver};
 pub use driver::drive;
 pub use endpoint::{Endpoint, InFlight, Outcome};

@@ -20,11 +20,8 @@ impl Mode for ApiMode {
     }
 
     fn layers(&self) -> Vec<LayerInfo> {
-        let mut layers = EdgeMode::shared_layers().to_vec();
         let latency = LayerInfo::new("latency", "tells clients where the time went");
-        let after = layers.iter().position(|layer| layer.name == "hygiene");
-        layers.insert(after.map_or(0, |hygiene| hygiene + 1), latency);
-        layers
+        EdgeMode::layers_with("hygiene", &[latency])
     }
 
     fn assemble(&self, parts: ListenerParts) -> SharedService {

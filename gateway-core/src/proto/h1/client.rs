@@ -121,9 +121,20 @@ pub(super) struct Sending {
     /// After the last byte of a tunnel the write side is closed.
     tunnel: bool,
     shut: bool,
+    /// How much was taken from the body and how much waited when last looked at.
+    seen: (u64, usize),
 }
 
 impl Sending {
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel
+    }
+
+    /// Everything there is was sent, and the body has nothing more yet: the upstream is not to blame.
+    pub(super) fn waits_for_client(&self, conn: &Connection) -> bool {
+        !self.tunnel && self.held_until.is_none() && !self.writer.is_done() && conn.out.is_clean()
+    }
+
     /// Whether the request is wholly on the wire.
     pub(super) fn is_done(&self, conn: &Connection) -> bool {
         self.writer.is_done() && conn.out.is_clean() && (!self.tunnel || self.shut)
@@ -145,6 +156,12 @@ impl Sending {
                 .out
                 .poll_flush(&mut conn.io, task)
                 .map_err(|error| broken("sending the request", error))?;
+            let now = (self.writer.written(), conn.out.len());
+            if now != self.seen {
+                // An upstream that takes data is not silent.
+                self.seen = now;
+                conn.timer.set(None);
+            }
             match (filled, flushed) {
                 (Filled::Done, Poll::Ready(())) => {
                     if self.tunnel && !self.shut {
@@ -185,6 +202,7 @@ pub(crate) async fn send(
             .then(|| Clock.now() + CONTINUE_WAIT),
         tunnel: false,
         shut: false,
+        seen: (0, 0),
     };
     let mut received = false;
     let result = {
@@ -298,7 +316,8 @@ async fn exchange_heads(
                 Poll::Pending => {}
             }
             if !conn.timer.is_set() {
-                let idle_by = limits.idle.map(|idle| Clock.now() + idle);
+                let idle = limits.idle.filter(|_| !sending.waits_for_client(conn));
+                let idle_by = idle.map(|idle| Clock.now() + idle);
                 conn.timer
                     .set(earliest([limits.head_by, limits.done_by, idle_by, sending.held_until]));
             }
@@ -346,7 +365,12 @@ fn respond(
         _ => None,
     };
     let body = if !sending.is_done(conn) || switching {
-        let limits = if switching { SendLimits::default() } else { limits };
+        // A tunnel lasts as long as its sides like; only silence in both directions ends it.
+        let limits = if switching {
+            SendLimits { idle: limits.idle, ..SendLimits::default() }
+        } else {
+            limits
+        };
         Body::h1_response(Box::new(ResponseBody::new(
             lease,
             Some(sending),

@@ -7,7 +7,7 @@ use http_body::{Frame, SizeHint};
 
 use super::client::{SendLimits, Sending, broken, earliest};
 use crate::clock::Clock;
-use crate::error::{ErrorClass, GatewayError};
+use crate::error::{ErrorClass, GatewayError, Origin};
 use crate::http1::Chunk;
 use crate::pool::Lease;
 use crate::upstream::InFlight;
@@ -59,6 +59,11 @@ impl ResponseBody {
         if let Some(sending) = &mut self.sending {
             match sending.poll(conn, task) {
                 Poll::Ready(Ok(())) => self.sending = None,
+                // Half a tunnel is of no use, and a client that failed takes no response.
+                Poll::Ready(Err(error)) if sending.is_tunnel() || error.origin() == Origin::Client => {
+                    self.lease = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
                 // The response may still be complete: a server may answer before it has read everything.
                 Poll::Ready(Err(_)) => {
                     self.sending = None;
@@ -106,7 +111,10 @@ impl ResponseBody {
                 }
                 Poll::Pending => {
                     if !conn.timer.is_set() {
-                        let idle_by = self.limits.idle.map(|idle| Clock.now() + idle);
+                        let sending = self.sending.as_ref();
+                        let blameless = sending.is_some_and(|sending| sending.waits_for_client(conn));
+                        let idle = self.limits.idle.filter(|_| !blameless);
+                        let idle_by = idle.map(|idle| Clock.now() + idle);
                         conn.timer.set(earliest([self.limits.done_by, idle_by]));
                     }
                     ready!(conn.timer.poll_elapsed(task));

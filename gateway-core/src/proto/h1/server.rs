@@ -141,8 +141,11 @@ impl ServerConn {
     /// Ready when the client closed the connection or broke it while its request is being answered.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // While a body is outstanding only its reader may read; it will find out.
-            if !self.decoder.is_done() || self.tunnel != Tunnel::None {
+            // While a body is outstanding only its reader may read; it will find out. That of a tunnel
+            // is read by nobody until the tunnel opens.
+            let watched = self.tunnel == Tunnel::Offered
+                || self.tunnel == Tunnel::None && self.decoder.is_done();
+            if !watched {
                 return Poll::Pending;
             }
             if self.eof {
@@ -466,13 +469,14 @@ async fn write_response(
                 conn.tunnel = Tunnel::None;
             }
         }
-        conn.continue_pending = false;
+        // A client that was not told to send its body may keep it: what comes next cannot be told apart.
+        let unasked = std::mem::take(&mut conn.continue_pending);
         conn.interim_allowed = false;
         // A body that was refused unread leaves the connection in doubt unless its end has arrived.
         let mut budget = DISCARD_LIMIT;
         let unread = !switching
             && !conn.decoder.is_done()
-            && conn.body_dropped
+            && (conn.body_dropped || unasked)
             && !conn.discard_arrived(&mut budget);
         let directive = if switching {
             ConnectionDirective::Upgrade
