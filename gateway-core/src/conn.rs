@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::error::{ErrorClass, GatewayError, chain};
 use crate::exchange::{ConnInfo, Exchange};
-use crate::gateway::{ListenerCell, ListenerEntry};
+use crate::gateway::{ListenerCell, ListenerEntry, Telemetry};
 use crate::settings::HttpSettings;
 
 /// What serving a connection needs.
@@ -84,7 +84,8 @@ impl fmt::Debug for ConnHandle {
 /// client went away.
 pub(crate) struct ExchangeReport {
     exchange: Exchange,
-    entry: Arc<ListenerEntry>,
+    /// Not the listener's entry: a long exchange must not keep a whole generation alive.
+    telemetry: Arc<Telemetry>,
     status: Option<StatusCode>,
     received: u64,
     sent: u64,
@@ -93,12 +94,12 @@ pub(crate) struct ExchangeReport {
 }
 
 impl ExchangeReport {
-    pub(crate) fn new(exchange: Exchange, entry: Arc<ListenerEntry>) -> Self {
-        let admitted = entry.telemetry.begin();
+    pub(crate) fn new(exchange: Exchange, telemetry: Arc<Telemetry>) -> Self {
+        let admitted = telemetry.begin();
         Self {
             admitted,
             exchange,
-            entry,
+            telemetry,
             status: None,
             received: 0,
             sent: 0,
@@ -148,7 +149,7 @@ impl ExchangeReport {
 
 impl Drop for ExchangeReport {
     fn drop(&mut self) {
-        self.entry.telemetry.end(
+        self.telemetry.end(
             &self.exchange,
             self.status,
             self.received,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config::values::BindAddress;
 use crate::gateway::Controller;
@@ -130,10 +130,18 @@ fn decode(text: &str) -> Result<String, String> {
 pub struct Explanation {
     /// What was asked.
     pub request: String,
-    /// The path as routes and upstreams see it, or why it is refused.
+    /// The path as routes and upstreams see it, or why it is refused: `{"error": "..."}`.
+    #[serde(serialize_with = "path_or_error")]
     pub path: Result<String, String>,
     /// What happens on each listener that could get it.
     pub listeners: Vec<ExplainedListener>,
+}
+
+fn path_or_error<S: Serializer>(path: &Result<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Ok(path) => serializer.serialize_str(path),
+        Err(error) => serializer.collect_map([("error", error)]),
+    }
 }
 
 /// What a request would meet on one listener.

@@ -313,7 +313,7 @@ async fn refuse(shared: &Arc<Shared>, refusal: Refusal, cx: &ConnCx) {
     };
     let entry = cx.entry();
     let exchange = Exchange::new(cx.info.clone());
-    let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
+    let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let response = settle(error, &exchange);
     report.head(response.status());
     let request = ReplyTo {
@@ -341,7 +341,7 @@ struct ReplyTo {
 async fn serve_one(shared: &Arc<Shared>, head: RequestHead, cx: &ConnCx) -> Next {
     let entry = cx.entry();
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
-    let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
+    let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let reply_to = ReplyTo {
         method: head.method.clone(),
         version: head.version,
@@ -354,6 +354,8 @@ async fn serve_one(shared: &Arc<Shared>, head: RequestHead, cx: &ConnCx) -> Next
         Ok(()) => drive(shared, &mut entry.service.call(request)).await,
         Err(error) => Some(Err(error)),
     };
+    // Writing the reply may take as long as the client likes; the generation need not wait for it.
+    drop(entry);
     let Some(outcome) = answered else {
         // The report logs the request as abandoned when it is dropped.
         return Next::Broken;
