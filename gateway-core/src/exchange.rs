@@ -167,13 +167,13 @@ pub struct RequestLine {
     /// Method.
     pub method: Method,
     /// Host as the client named it.
-    pub host: Option<http::HeaderValue>,
+    pub host: Option<HeaderValue>,
     /// Target as the client sent it.
     pub uri: http::Uri,
     /// HTTP version.
     pub version: Version,
     /// User-Agent.
-    pub user_agent: Option<http::HeaderValue>,
+    pub user_agent: Option<HeaderValue>,
 }
 
 impl Exchange {
