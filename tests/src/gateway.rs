@@ -1,9 +1,10 @@
 //! A gateway on ephemeral ports.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
-use portcullis::gateway::GatewayHandle;
+use portcullis::gateway::{GatewayBuilder, GatewayHandle};
 use portcullis::observe::{Event, Observer};
 use portcullis::registry::RegistryBuilder;
 use portcullis::Gateway;
@@ -86,20 +87,32 @@ impl TestGateway {
         Self::build(yaml.as_ref(), workers, |registry| registry).await
     }
 
+    /// Starts one from files, which can be changed and read again.
+    pub async fn files(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self::finish(1, |registry| registry, |builder| builder.files(paths)).await
+    }
+
     async fn build(
         yaml: &str,
         workers: usize,
         plugins: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
     ) -> Self {
+        Self::finish(workers, plugins, |builder| builder.yaml(yaml)).await
+    }
+
+    async fn finish(
+        workers: usize,
+        plugins: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
+        configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
         let registry = plugins(portcullis::registry()).build().unwrap();
         let (sender, ended) = mpsc::unbounded_channel();
-        let gateway = Gateway::builder(registry)
-            .yaml(yaml)
+        let gateway = configure(Gateway::builder(registry))
             .workers(workers)
             .admin(SocketAddr::from(([127, 0, 0, 1], 0)))
             .observer(Reporter(Mutex::new(sender)))
             .build();
-        let gateway = gateway.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
         let handle = within("starting", gateway.start()).await.unwrap();
         Self { handle, ended: tokio::sync::Mutex::new(ended) }
     }

@@ -46,6 +46,7 @@ pub(crate) fn start(
         observers: crate::observe::Observers::default(),
         spans: None,
         admission: None,
+        process: Arc::default(),
     };
     let entry = ListenerEntry {
         service: SharedService::new(service::Admin::new(controller.clone())),
@@ -56,5 +57,5 @@ pub(crate) fn start(
         _generation: Generation::new(0, Arc::default()),
     };
     let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));
-    Ok(listen::start(sockets, cell, &[worker], Some(256)))
+    Ok(listen::start(sockets, cell, &[worker], Some(256), Arc::default()))
 }

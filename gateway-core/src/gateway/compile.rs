@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
 use super::process::Process;
+use super::room::Room;
 use super::routes::{self, LiveRoutes};
 use super::sinks::Sinks;
 use super::snapshot::Generation;
@@ -166,7 +167,8 @@ impl Controller {
         if problems.has_errors() {
             return None;
         }
-        state.commit(planned, upstreams, routes, sinks);
+        state.commit(planned, upstreams, routes, sinks, self.process.room());
+        self.process.limit(config.limits);
         state.raw = Some(Arc::new(raw));
         state.config = Some(Arc::new(config));
         state.rejected.clear();
@@ -290,6 +292,7 @@ impl Controller {
             observers: self.process.observers().clone(),
             spans: sinks.spans(),
             admission: listener.limits.max_requests_in_flight.map(|limit| Admission::new(limit as u64)),
+            process: self.process.admission().clone(),
         }
     }
 
@@ -313,7 +316,13 @@ impl Controller {
         }
         for (name, sockets, limit) in bound {
             if let Some(live) = state.listeners.get_mut(&name) {
-                live.running = Some(listen::start(sockets, live.cell.clone(), &workers, limit));
+                live.running = Some(listen::start(
+                    sockets,
+                    live.cell.clone(),
+                    &workers,
+                    limit,
+                    self.process.room().clone(),
+                ));
             }
         }
         state.workers = workers;
@@ -402,7 +411,14 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
 
 impl State {
     /// Cannot fail: everything it needs was prepared.
-    fn commit(&mut self, planned: Vec<Planned>, upstreams: LiveUpstreams, routes: LiveRoutes, sinks: Sinks) {
+    fn commit(
+        &mut self,
+        planned: Vec<Planned>,
+        upstreams: LiveUpstreams,
+        routes: LiveRoutes,
+        sinks: Sinks,
+        room: &Arc<Room>,
+    ) {
         let mut before = std::mem::take(&mut self.listeners);
         for plan in planned {
             let old = before.remove(&plan.name);
@@ -423,7 +439,15 @@ impl State {
                     moved.connections.close_all();
                     self.draining.push(moved);
                 }
-                running = Some(listen::start(sockets, cell.clone(), &self.workers, plan.max_connections));
+                running = Some(listen::start(
+                    sockets,
+                    cell.clone(),
+                    &self.workers,
+                    plan.max_connections,
+                    room.clone(),
+                ));
+            } else if let Some(running) = &running {
+                running.limit(plan.max_connections);
             }
             self.listeners.insert(
                 plan.name,
