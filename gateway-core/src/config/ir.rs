@@ -39,7 +39,7 @@ pub struct Config {
     pub tracing: Option<TracingConfig>,
     /// What is counted.
     pub metrics: MetricsConfig,
-    /// How long requests may go on after the gateway was told to stop or their listener was removed.
+    /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
 

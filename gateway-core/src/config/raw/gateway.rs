@@ -91,8 +91,8 @@ pub struct RawDefaults {
 #[schemars(rename = "Limits")]
 #[non_exhaustive]
 pub struct RawLimits {
-    /// How long requests may go on after the process was told to stop, or their listener was removed, before
-    /// they are cut off. Default: `30s`.
+    /// How long requests may go on after the process was told to stop, before they are cut off. Those of a listener
+    /// that a reload removed or moved end in their own time. Default: `30s`.
     pub drain: TimeSpan,
 }
 
