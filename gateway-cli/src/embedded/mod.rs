@@ -19,7 +19,7 @@ impl Echo {
             .build()?;
         let handle = Gateway::builder(registry)
             .yaml(
-                "listeners: [{ name: echo, bind: '127.0.0.1:0' }]\n\
+                "listeners: [{ name: echo, bind: '127.0.0.1:0', trusted_proxies: ['127.0.0.1/32'] }]\n\
                  routes: [{ name: echo, filters: [{ type: echo }] }]\n",
             )
             .workers(1)
