@@ -139,11 +139,9 @@ impl Gateway {
             Some(address) => Some(admin::start(&self.controller, &address, Worker::here())?),
         };
         self.controller.process.set_ready(true);
-        let mut watched = self.watched;
-        watched.extend(self.controller.pem_files());
-        let handle = GatewayHandle::new(self.controller, self.source, Some(self.workers), admin);
-        if self.watch && !watched.is_empty() {
-            super::watch::start(handle.clone(), watched);
+        let handle = GatewayHandle::new(self.controller, self.source, self.watched, Some(self.workers), admin);
+        if self.watch && !handle.watched().is_empty() {
+            super::watch::start(&handle);
         }
         Ok(handle)
     }
@@ -177,7 +175,7 @@ impl Gateway {
     pub fn mount(self) -> GatewayHandle {
         self.controller.run_upstreams();
         self.controller.process.set_ready(true);
-        GatewayHandle::new(self.controller, self.source, None, None)
+        GatewayHandle::new(self.controller, self.source, self.watched, None, None)
     }
 
     /// What a request would meet, without sending it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -42,6 +43,8 @@ pub struct GatewayHandle(Arc<Inner>);
 struct Inner {
     controller: Arc<Controller>,
     source: Source,
+    /// Files and folders that the live configuration was read from.
+    read_from: Mutex<Vec<PathBuf>>,
     /// One reload at a time.
     reloading: Mutex<()>,
     workers: Mutex<Option<Workers>>,
@@ -52,12 +55,14 @@ impl GatewayHandle {
     pub(super) fn new(
         controller: Arc<Controller>,
         source: Source,
+        read_from: Vec<PathBuf>,
         workers: Option<Workers>,
         admin: Option<Running>,
     ) -> Self {
         Self(Arc::new(Inner {
             controller,
             source,
+            read_from: Mutex::new(read_from),
             reloading: Mutex::default(),
             workers: Mutex::new(workers),
             admin,
@@ -107,6 +112,7 @@ impl GatewayHandle {
             Ok(read) => {
                 let mut warnings = read.warnings;
                 warnings.extend(self.0.controller.apply(read.config)?);
+                *self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read.watch;
                 Ok(warnings)
             }
             Err(problems) => {
@@ -129,6 +135,13 @@ impl GatewayHandle {
                 tracing::error!(why, "the configuration was refused; the old one stays live\n{problems}");
             }
         }
+    }
+
+    /// What the live configuration depends on: the files and folders it was read from, and the PEM files it names.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        let mut watched = self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        watched.extend(self.0.controller.pem_files());
+        watched
     }
 
     pub(super) fn downgrade(&self) -> WeakHandle {

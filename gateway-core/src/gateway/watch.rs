@@ -16,31 +16,39 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Some network file systems report nothing: files are looked at anyway.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Watches the folders of `paths` and reloads when contents changed. Ends with the runtime.
-pub(super) fn start(handle: GatewayHandle, paths: Vec<PathBuf>) {
+/// Watches the folders of what the live configuration depends on, and reloads when contents changed. Ends with
+/// the runtime.
+pub(super) fn start(handle: &GatewayHandle) {
     let (changed, mut changes) = mpsc::channel(1);
-    let watcher = watcher(&paths, changed);
+    let mut paths = handle.watched();
+    let mut _watching = watcher(&paths, changed.clone());
     let handle = handle.downgrade();
     spawn(async move {
-        let _watcher = watcher;
         let mut seen = contents(&paths);
         loop {
             // Both are cancel safe: a lost wake-up is made good by the poll.
             tokio::select! {
-                change = changes.recv() => if change.is_none() {
-                    tokio::time::sleep(POLL).await;
-                },
+                _ = changes.recv() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
             tokio::time::sleep(SETTLE).await;
             while changes.try_recv().is_ok() {}
             let now = contents(&paths);
-            if now == seen {
-                continue;
-            }
-            seen = now;
             let Some(handle) = handle.upgrade() else { return };
-            handle.reload_and_tell("files changed");
+            if now != seen {
+                seen = now;
+                handle.reload_and_tell("files changed");
+            }
+            // This reload or another may have brought other files.
+            let watched = handle.watched();
+            if watched != paths {
+                paths = watched;
+                _watching = watcher(&paths, changed.clone());
+                // What changed since files were last looked at is still news.
+                let mut known = contents(&paths);
+                known.extend(seen.into_iter().filter(|(path, _)| covered(path, &paths)));
+                seen = known;
+            }
         }
     });
 }
@@ -74,6 +82,11 @@ fn watcher(paths: &[PathBuf], changed: mpsc::Sender<()>) -> Option<notify::Recom
         }
     }
     Some(watcher)
+}
+
+/// Whether a file is looked at because of `paths`.
+fn covered(file: &Path, paths: &[PathBuf]) -> bool {
+    paths.iter().any(|path| path == file || file.parent() == Some(path))
 }
 
 /// What the files hold, so that touching one changes nothing.
