@@ -99,7 +99,7 @@ impl ConnInfo {
 pub struct TlsInfo {
     /// The name the client asked for.
     pub server_name: Option<Box<str>>,
-    /// `1.2` or `1.3`.
+    /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The negotiated application protocol.
     pub alpn: Option<Box<str>>,
@@ -164,6 +164,9 @@ pub struct ExchangeState {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RequestLine {
+    /// Whether a request was read at all; the other fields mean nothing before. False for heads that could not be
+    /// parsed.
+    pub known: bool,
     /// Method.
     pub method: Method,
     /// Host as the client named it.

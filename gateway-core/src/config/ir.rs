@@ -39,9 +39,7 @@ pub struct Config {
     pub tracing: Option<TracingConfig>,
     /// What is counted.
     pub metrics: MetricsConfig,
-    /// Limits over all listeners.
-    pub limits: Limits,
-    /// How long requests may go on after the gateway was told to stop or their listener was removed.
+    /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
 
@@ -55,7 +53,7 @@ pub struct Admin {
     pub at: Location,
 }
 
-/// Limits of a listener, or of the process.
+/// Limits of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

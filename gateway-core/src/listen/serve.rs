@@ -138,8 +138,8 @@ async fn serve_tls(
     let facts = TlsInfo {
         server_name: session.server_name().map(Into::into),
         version: match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "1.3",
-            _ => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
         },
         alpn: session
             .alpn_protocol()

@@ -350,7 +350,7 @@ async fn serve_one(shared: &Arc<Shared>, head: RequestHead, cx: &ConnCx) -> Next
         upgrade: head.upgrade,
     };
     let request = begin(shared, head, exchange.clone(), &entry.settings);
-    let answered = match report.admit() {
+    let answered = match report.admit(&request) {
         Ok(()) => drive(shared, &mut entry.service.call(request)).await,
         Err(error) => Some(Err(error)),
     };

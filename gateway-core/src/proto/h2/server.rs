@@ -162,7 +162,7 @@ async fn answer(
             return;
         }
     };
-    let mut answering = match report.admit() {
+    let mut answering = match report.admit(&request) {
         Ok(()) => entry.service.call(request),
         Err(error) => Box::pin(std::future::ready(Err(error))),
     };
