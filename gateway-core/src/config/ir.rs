@@ -39,6 +39,8 @@ pub struct Config {
     pub tracing: Option<TracingConfig>,
     /// What is counted.
     pub metrics: MetricsConfig,
+    /// Limits over all listeners.
+    pub limits: Limits,
     /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
@@ -53,7 +55,7 @@ pub struct Admin {
     pub at: Location,
 }
 
-/// Limits of a listener.
+/// Limits of a listener, or of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -24,7 +24,7 @@ mod tests;
 
 use super::{
     diagnostic::Diagnostics,
-    ir::{Admin, Config},
+    ir::{Admin, Config, Limits},
     raw::RawConfig,
 };
 
@@ -82,6 +82,10 @@ fn whole(raw: &RawConfig, problems: &mut Diagnostics) -> Config {
         access_log: raw.access_log.clone(),
         tracing: raw.tracing.clone(),
         metrics: raw.metrics.clone(),
+        limits: Limits {
+            max_connections: limits::count(raw.limits.max_connections),
+            max_requests_in_flight: limits::count(raw.limits.max_requests_in_flight),
+        },
         drain: raw.limits.drain.get(),
     }
 }

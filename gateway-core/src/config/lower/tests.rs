@@ -167,7 +167,7 @@ access_log: {}
 tracing: {}
 metrics: { max_series: 7 }
 defaults: { timeouts: { total: 1m, idle: 5s }, retry: { on: [refused-stream, timeout] } }
-limits: { drain: 1m30s }
+limits: { max_connections: 5, max_requests_in_flight: 6, drain: 1m30s }
 ",
     );
     assert!(problems.is_empty(), "{problems}");

@@ -1,5 +1,7 @@
 //! The top of the native configuration, and what concerns the whole process.
 
+use std::num::NonZeroU64;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -85,12 +87,18 @@ pub struct RawDefaults {
     pub retry: Option<RawRetry>,
 }
 
-/// Limits of the whole process. Connections and requests are limited for each listener by its own `limits`.
+/// Limits of the whole process, over all listeners.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Limits")]
 #[non_exhaustive]
 pub struct RawLimits {
+    /// Connections open at a time; further ones wait to be accepted. Left out: no limit but the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<NonZeroU64>,
+    /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_in_flight: Option<NonZeroU64>,
     /// How long requests may go on after the process was told to stop, before they are cut off. Those of a listener
     /// that a reload removed or moved end in their own time. Default: `30s`.
     pub drain: TimeSpan,
@@ -99,7 +107,11 @@ pub struct RawLimits {
 impl Default for RawLimits {
     fn default() -> Self {
         let drain = std::time::Duration::from_secs(30).into();
-        Self { drain }
+        Self {
+            max_connections: None,
+            max_requests_in_flight: None,
+            drain,
+        }
     }
 }
 

@@ -146,7 +146,7 @@ access_log: { path: stderr, format: text, query: true }
 tracing: { propagation: both, sample_ratio: 0.5, otlp: { endpoint: 'http://a:4318', service_name: x } }
 metrics: { max_series: 7 }
 defaults: { timeouts: { total: 1m }, retry: {} }
-limits: { drain: 1m30s }
+limits: { max_connections: 5, max_requests_in_flight: 6, drain: 1m30s }
 ";
     let config = read(text, Format::Yaml).unwrap();
     let headers = &config.routes[0].matches.as_ref().unwrap().headers;
