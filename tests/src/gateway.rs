@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use portcullis::Gateway;
 use portcullis::gateway::{GatewayBuilder, GatewayHandle};
 use portcullis::observe::{Event, Observer};
 use portcullis::registry::RegistryBuilder;
-use portcullis::Gateway;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -114,7 +114,10 @@ impl TestGateway {
             .build();
         let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
         let handle = within("starting", gateway.start()).await.unwrap();
-        Self { handle, ended: tokio::sync::Mutex::new(ended) }
+        Self {
+            handle,
+            ended: tokio::sync::Mutex::new(ended),
+        }
     }
 
     /// Starts one whose listener `web` sends everything to one upstream.
@@ -146,7 +149,8 @@ impl TestGateway {
 
     /// One GET of `path` on host `test`, on a connection of its own.
     pub async fn get(&self, path: &str) -> Message {
-        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await
+        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .await
     }
 
     /// The next request that ended.
@@ -158,7 +162,11 @@ impl TestGateway {
     /// A page of the admin listener.
     pub async fn admin(&self, path: &str) -> Message {
         let mut admin = Peer::connect(self.handle.admin_addr().unwrap()).await;
-        admin.ask(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await
+        admin
+            .ask(format!(
+                "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+            ))
+            .await
     }
 
     /// Connections to an upstream: open ones, and how many of them are idle.
@@ -182,7 +190,11 @@ impl TestGateway {
             }
         });
         let settled = settled.await.is_ok();
-        assert!(settled, "{upstream} has {last:?} (open, idle) connections, not {:?}", (open, idle));
+        assert!(
+            settled,
+            "{upstream} has {last:?} (open, idle) connections, not {:?}",
+            (open, idle)
+        );
     }
 }
 

@@ -28,7 +28,8 @@ impl Default for Room {
 impl Room {
     /// Changes the limit; what is open stays open.
     pub(crate) fn set_limit(&self, limit: Option<usize>) {
-        self.limit.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.limit
+            .store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
         self.freed.notify_waiters();
     }
 

@@ -43,7 +43,11 @@ impl Http2Slot {
     /// Keeps a connection for further requests.
     pub(crate) fn keep(&mut self, sender: Sender, now: Instant) {
         self.spoken = true;
-        self.senders.push(Kept { seen: sender.opened(), since: now, sender });
+        self.senders.push(Kept {
+            seen: sender.opened(),
+            since: now,
+            sender,
+        });
     }
 
     /// Whether the endpoint has spoken HTTP/2 before.

@@ -8,12 +8,19 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 #[tokio::test]
 async fn a_request_waits_for_a_connection_and_gets_it() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "", "limits: { max_connections: 1 }")).await;
+    let gateway = TestGateway::start(route_to(
+        upstream.addr(),
+        "",
+        "limits: { max_connections: 1 }",
+    ))
+    .await;
     let (mut first, mut second) = (gateway.client().await, gateway.client().await);
     first.send(GET).await;
     let mut peer = upstream.accept().await;
     peer.request().await;
-    second.send("GET /second HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    second
+        .send("GET /second HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
     peer.send(OK).await;
     assert_eq!(first.response().await.text(), "ok");
     // The same connection serves the one that waited.
@@ -26,7 +33,12 @@ async fn a_request_waits_for_a_connection_and_gets_it() {
 #[tokio::test]
 async fn a_waiting_request_gets_the_place_of_a_connection_that_broke() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "", "limits: { max_connections: 1 }")).await;
+    let gateway = TestGateway::start(route_to(
+        upstream.addr(),
+        "",
+        "limits: { max_connections: 1 }",
+    ))
+    .await;
     let (mut first, mut second) = (gateway.client().await, gateway.client().await);
     first.send(GET).await;
     let mut peer = upstream.accept().await;
@@ -57,7 +69,10 @@ async fn more_than_may_wait_are_turned_away() {
         reply = second.response() => (reply, &mut third),
         reply = third.response() => (reply, &mut second),
     };
-    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("1"))
+    );
     assert_eq!(gateway.ended().await.reason, "upstream_max_connections");
     peer.send(OK).await;
     assert_eq!(first.response().await.text(), "ok");
@@ -76,7 +91,10 @@ async fn waiting_for_a_connection_takes_no_longer_than_connecting_may() {
     let mut peer = upstream.accept().await;
     peer.request().await;
     let refused = gateway.ask(GET).await;
-    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("1"))
+    );
     peer.send(OK).await;
     assert_eq!(first.response().await.text(), "ok");
 }
@@ -84,13 +102,17 @@ async fn waiting_for_a_connection_takes_no_longer_than_connecting_may() {
 #[tokio::test]
 async fn an_upstream_takes_so_many_requests_at_a_time() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "", "limits: { max_requests: 1 }")).await;
+    let gateway =
+        TestGateway::start(route_to(upstream.addr(), "", "limits: { max_requests: 1 }")).await;
     let mut first = gateway.client().await;
     first.send(GET).await;
     let mut peer = upstream.accept().await;
     peer.request().await;
     let refused = gateway.ask(GET).await;
-    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("1"))
+    );
     assert_eq!(gateway.ended().await.reason, "upstream_max_requests");
     peer.send(OK).await;
     assert_eq!(first.response().await.text(), "ok");
@@ -103,15 +125,20 @@ async fn an_upstream_takes_so_many_requests_at_a_time() {
 #[tokio::test]
 async fn a_listener_takes_so_many_requests_at_a_time() {
     let upstream = Upstream::bind().await;
-    let yaml = route_to(upstream.addr(), "", "")
-        .replace(&listener(""), &listener("limits: { max_requests_in_flight: 1 }"));
+    let yaml = route_to(upstream.addr(), "", "").replace(
+        &listener(""),
+        &listener("limits: { max_requests_in_flight: 1 }"),
+    );
     let gateway = TestGateway::start(yaml).await;
     let mut first = gateway.client().await;
     first.send(GET).await;
     let mut peer = upstream.accept().await;
     peer.request().await;
     let refused = gateway.ask(GET).await;
-    assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (503, Some("1"))
+    );
     assert_eq!(gateway.ended().await.reason, "max_requests_in_flight");
     peer.send(OK).await;
     assert_eq!(first.response().await.text(), "ok");
@@ -125,7 +152,8 @@ async fn a_listener_takes_so_many_requests_at_a_time() {
 #[tokio::test]
 async fn a_listener_takes_so_many_connections_at_a_time() {
     let upstream = Upstream::fixed(OK).await;
-    let yaml = route_to(upstream, "", "").replace(&listener(""), &listener("limits: { max_connections: 1 }"));
+    let yaml = route_to(upstream, "", "")
+        .replace(&listener(""), &listener("limits: { max_connections: 1 }"));
     let gateway = TestGateway::start(yaml).await;
     let mut first = gateway.client().await;
     assert_eq!(first.ask(GET).await.text(), "ok");
@@ -182,7 +210,10 @@ async fn a_reload_changes_the_limits_of_open_listeners() {
     let file = folder.path().join("gateway.yaml");
     let upstream = Upstream::fixed(OK).await;
     let yaml = |limit: u32| {
-        route_to(upstream, "", "").replace(&listener(""), &listener(&format!("limits: {{ max_connections: {limit} }}")))
+        route_to(upstream, "", "").replace(
+            &listener(""),
+            &listener(&format!("limits: {{ max_connections: {limit} }}")),
+        )
     };
     std::fs::write(&file, yaml(1)).unwrap();
     let gateway = TestGateway::files([file.clone()]).await;
@@ -200,12 +231,20 @@ async fn a_reload_changes_the_limits_of_open_listeners() {
 #[tokio::test]
 async fn heads_that_are_too_long_are_refused() {
     let upstream = Upstream::fixed(OK).await;
-    let yaml = route_to(upstream, "", "")
-        .replace(&listener(""), &listener("limits: { max_head_bytes: 2KiB, max_headers: 10 }"));
+    let yaml = route_to(upstream, "", "").replace(
+        &listener(""),
+        &listener("limits: { max_head_bytes: 2KiB, max_headers: 10 }"),
+    );
     let gateway = TestGateway::start(yaml).await;
-    let long = format!("GET / HTTP/1.1\r\nhost: test\r\nx-long: {}\r\n\r\n", "y".repeat(3000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: test\r\nx-long: {}\r\n\r\n",
+        "y".repeat(3000)
+    );
     assert_eq!(gateway.ask(long).await.status(), 431);
-    let many = format!("GET / HTTP/1.1\r\nhost: test\r\n{}\r\n", "x-many: y\r\n".repeat(20));
+    let many = format!(
+        "GET / HTTP/1.1\r\nhost: test\r\n{}\r\n",
+        "x-many: y\r\n".repeat(20)
+    );
     assert_eq!(gateway.ask(many).await.status(), 431);
     assert_eq!(gateway.ask(GET).await.status(), 200);
 }
@@ -213,7 +252,12 @@ async fn heads_that_are_too_long_are_refused() {
 #[tokio::test]
 async fn idle_upstream_connections_are_closed_in_time() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "", "limits: { idle_timeout: 100ms }")).await;
+    let gateway = TestGateway::start(route_to(
+        upstream.addr(),
+        "",
+        "limits: { idle_timeout: 100ms }",
+    ))
+    .await;
     let mut client = gateway.client().await;
     client.send(GET).await;
     let mut peer = upstream.accept().await;
@@ -227,7 +271,8 @@ async fn idle_upstream_connections_are_closed_in_time() {
 #[tokio::test]
 async fn workers_share_the_connections_at_the_limit() {
     let (upstream, connections) = Upstream::answering(|_| OK).await;
-    let gateway = TestGateway::workers(2, route_to(upstream, "", "limits: { max_connections: 1 }")).await;
+    let gateway =
+        TestGateway::workers(2, route_to(upstream, "", "limits: { max_connections: 1 }")).await;
     // Connections are dealt to either worker.
     for _ in 0..30 {
         assert_eq!(gateway.ask(GET).await.text(), "ok");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use portcullis_tests::{Ended, Message, Peer, TestGateway, Upstream, free_port, listener, route_to, within};
+use portcullis_tests::{
+    Ended, Message, Peer, TestGateway, Upstream, free_port, listener, route_to, within,
+};
 
 /// Asks, plays the upstream by `script`, and says what the client and the log were told.
 async fn meet<F, S>(route: &str, upstream_settings: &str, script: F) -> (Message, Ended)
@@ -23,7 +25,11 @@ where
 #[track_caller]
 fn check(got: &(Message, Ended), status: u16, reason: &str) {
     let (reply, ended) = got;
-    assert_eq!((reply.status(), ended.reason.as_str()), (status, reason), "{reply:?} {ended:?}");
+    assert_eq!(
+        (reply.status(), ended.reason.as_str()),
+        (status, reason),
+        "{reply:?} {ended:?}"
+    );
     assert_eq!((ended.status, ended.aborted), (status, false), "{ended:?}");
     assert_eq!(ended.upstream.as_deref(), Some("up"));
     assert!(ended.endpoint.is_some());
@@ -33,27 +39,53 @@ fn check(got: &(Message, Ended), status: u16, reason: &str) {
 async fn nobody_listens() {
     let gateway = TestGateway::to(free_port()).await;
     let mut client = gateway.client().await;
-    let reply = client.ask("GET /x HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\r\n").await;
-    check(&(reply.clone(), gateway.ended().await), 502, "upstream_connect_failed");
+    let reply = client
+        .ask("GET /x HTTP/1.1\r\nhost: test\r\naccept: application/json\r\n\r\n")
+        .await;
+    check(
+        &(reply.clone(), gateway.ended().await),
+        502,
+        "upstream_connect_failed",
+    );
     let text: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
-    assert_eq!((&text["status"], &text["reason"]), (&502.into(), &"upstream_connect_failed".into()));
+    assert_eq!(
+        (&text["status"], &text["reason"]),
+        (&502.into(), &"upstream_connect_failed".into())
+    );
     gateway.settles("up", 0, 0).await;
     // The client's connection is fine.
-    assert_eq!(client.ask("GET /x HTTP/1.1\r\nhost: test\r\n\r\n").await.status(), 502);
+    assert_eq!(
+        client
+            .ask("GET /x HTTP/1.1\r\nhost: test\r\n\r\n")
+            .await
+            .status(),
+        502
+    );
 }
 
 #[tokio::test]
 async fn connecting_takes_too_long() {
-    let yaml = route_to(free_port(), "", "connector: { type: stalling }, timeouts: { connect: 100ms }");
+    let yaml = route_to(
+        free_port(),
+        "",
+        "connector: { type: stalling }, timeouts: { connect: 100ms }",
+    );
     let gateway = TestGateway::with(yaml, super::stalling::register).await;
     let reply = gateway.get("/x").await;
-    check(&(reply, gateway.ended().await), 504, "upstream_connect_timeout");
+    check(
+        &(reply, gateway.ended().await),
+        504,
+        "upstream_connect_timeout",
+    );
     gateway.settles("up", 0, 0).await;
 }
 
 #[tokio::test]
 async fn an_upstream_has_no_usable_endpoint() {
-    let yaml = route_to("127.0.0.1:1", "", "").replace("[\"127.0.0.1:1\"]", "[{ address: \"127.0.0.1:1\", weight: 0 }]");
+    let yaml = route_to("127.0.0.1:1", "", "").replace(
+        "[\"127.0.0.1:1\"]",
+        "[{ address: \"127.0.0.1:1\", weight: 0 }]",
+    );
     let gateway = TestGateway::start(yaml).await;
     assert_eq!(gateway.get("/x").await.status(), 503);
     assert_eq!(gateway.ended().await.reason, "no_healthy_endpoint");
@@ -70,10 +102,14 @@ async fn no_route_matches() {
 #[tokio::test]
 async fn the_upstream_says_nothing() {
     for timeouts in ["idle: 150ms", "per_try: 150ms", "total: 150ms"] {
-        let got = meet(&format!("timeouts: {{ {timeouts} }}"), "", |mut peer| async move {
-            peer.request().await;
-            peer.closed().await;
-        })
+        let got = meet(
+            &format!("timeouts: {{ {timeouts} }}"),
+            "",
+            |mut peer| async move {
+                peer.request().await;
+                peer.closed().await;
+            },
+        )
         .await;
         check(&got, 504, "upstream_timeout");
     }
@@ -140,7 +176,11 @@ async fn the_upstream_head_has_no_end() {
     let got = meet("", "", |mut peer| async move {
         peer.request().await;
         let _ = peer.try_send("HTTP/1.1 200 OK\r\n").await;
-        while peer.try_send(format!("x-more: {}\r\n", "y".repeat(4000))).await.is_ok() {}
+        while peer
+            .try_send(format!("x-more: {}\r\n", "y".repeat(4000)))
+            .await
+            .is_ok()
+        {}
     })
     .await;
     check(&got, 502, "upstream_protocol_error");
@@ -160,7 +200,8 @@ async fn the_upstream_closes_within_its_body() {
         client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
         let mut peer = upstream.accept().await;
         peer.request().await;
-        peer.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{part}")).await;
+        peer.send(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{part}"))
+            .await;
         peer.finish().await;
         assert_eq!(client.head().await.status(), 200);
         let rest = String::from_utf8(client.rest().await).unwrap();
@@ -168,7 +209,10 @@ async fn the_upstream_closes_within_its_body() {
         assert!(!rest.ends_with("0\r\n\r\n"), "{rest:?}");
         let ended = gateway.ended().await;
         assert_eq!((ended.status, ended.aborted), (200, true), "{ended:?}");
-        assert!(["upstream_reset", "upstream_protocol_error"].contains(&ended.reason.as_str()), "{ended:?}");
+        assert!(
+            ["upstream_reset", "upstream_protocol_error"].contains(&ended.reason.as_str()),
+            "{ended:?}"
+        );
         gateway.settles("up", 0, 0).await;
     }
 }
@@ -177,17 +221,26 @@ async fn the_upstream_closes_within_its_body() {
 async fn the_upstream_stops_within_its_body() {
     for timeouts in ["idle: 150ms", "total: 300ms"] {
         let upstream = Upstream::bind().await;
-        let gateway = TestGateway::start(route_to(upstream.addr(), &format!("timeouts: {{ {timeouts} }}"), "")).await;
+        let gateway = TestGateway::start(route_to(
+            upstream.addr(),
+            &format!("timeouts: {{ {timeouts} }}"),
+            "",
+        ))
+        .await;
         let mut client = gateway.client().await;
         client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
         let mut peer = upstream.accept().await;
         peer.request().await;
-        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\npart").await;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\npart")
+            .await;
         assert_eq!(client.head().await.status(), 200);
         assert_eq!(client.rest().await, b"part");
         peer.closed().await;
         let ended = gateway.ended().await;
-        assert_eq!((ended.reason.as_str(), ended.aborted), ("upstream_timeout", true));
+        assert_eq!(
+            (ended.reason.as_str(), ended.aborted),
+            ("upstream_timeout", true)
+        );
         gateway.settles("up", 0, 0).await;
     }
 }
@@ -195,12 +248,18 @@ async fn the_upstream_stops_within_its_body() {
 #[tokio::test]
 async fn a_slow_but_steady_reply_is_not_too_slow() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms, per_try: 300ms }", "")).await;
+    let gateway = TestGateway::start(route_to(
+        upstream.addr(),
+        "timeouts: { idle: 300ms, per_try: 300ms }",
+        "",
+    ))
+    .await;
     let mut client = gateway.client().await;
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let mut peer = upstream.accept().await;
     peer.request().await;
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")
+        .await;
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     for _ in 0..8 {
         ticks.tick().await;
@@ -212,12 +271,15 @@ async fn a_slow_but_steady_reply_is_not_too_slow() {
 #[tokio::test]
 async fn an_upstream_that_stops_reading_is_slow_too() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms }", "")).await;
+    let gateway =
+        TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms }", "")).await;
     let client = gateway.client().await;
     let (mut reader, mut writer) = tokio::io::split(client.into_io());
     let sending = tokio::spawn(async move {
         use tokio::io::AsyncWriteExt;
-        let _ = writer.write_all(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100000000\r\n\r\n").await;
+        let _ = writer
+            .write_all(b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100000000\r\n\r\n")
+            .await;
         let piece = vec![0; 65536];
         while writer.write_all(&piece).await.is_ok() {}
     });
@@ -226,7 +288,9 @@ async fn an_upstream_that_stops_reading_is_slow_too() {
     peer.head().await;
     let mut head = vec![0; 12];
     use tokio::io::AsyncReadExt;
-    within("a reply", reader.read_exact(&mut head)).await.unwrap();
+    within("a reply", reader.read_exact(&mut head))
+        .await
+        .unwrap();
     assert_eq!(head, b"HTTP/1.1 504");
     assert_eq!(gateway.ended().await.reason, "upstream_timeout");
     drop(reader);
@@ -248,7 +312,8 @@ async fn more_than_was_announced_spoils_the_connection_only() {
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let mut peer = upstream.accept().await;
     peer.request().await;
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nclean").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nclean")
+        .await;
     assert_eq!(client.response().await.text(), "clean");
 }
 
@@ -261,14 +326,23 @@ async fn a_filter_that_panics_is_a_500() {
             panic!("on purpose")
         }
     }
-    let yaml = format!("{}routes: [{{ name: all, filters: [{{ type: bomb }}] }}]\n", listener(""));
+    let yaml = format!(
+        "{}routes: [{{ name: all, filters: [{{ type: bomb }}] }}]\n",
+        listener("")
+    );
     let gateway = TestGateway::with(yaml, |registry| {
         registry.head_filter("bomb", |_: super::stalling::Nothing, _: &_| Ok(Bomb))
     })
     .await;
     let mut client = gateway.client().await;
     for _ in 0..2 {
-        assert_eq!(client.ask("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.status(), 500);
+        assert_eq!(
+            client
+                .ask("GET / HTTP/1.1\r\nhost: test\r\n\r\n")
+                .await
+                .status(),
+            500
+        );
         assert_eq!(gateway.ended().await.reason, "panic");
     }
 }

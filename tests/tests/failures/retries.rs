@@ -18,7 +18,11 @@ async fn busy_for(times: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
         if counter.fetch_add(1, Ordering::SeqCst) < times {
             BUSY.to_owned()
         } else {
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", request.body.len(), request.text())
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}",
+                request.body.len(),
+                request.text()
+            )
         }
     })
     .await;
@@ -28,8 +32,12 @@ async fn busy_for(times: usize) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn a_second_endpoint_takes_over_when_the_first_is_down() {
     let up = Upstream::fixed(OK).await;
-    let yaml = route_to("A", "retry: { attempts: 1, budget: { percent: 100 } }", "balance: { type: round-robin }")
-        .replace("\"A\"", &format!("\"{}\", \"{up}\"", free_port()));
+    let yaml = route_to(
+        "A",
+        "retry: { attempts: 1, budget: { percent: 100 } }",
+        "balance: { type: round-robin }",
+    )
+    .replace("\"A\"", &format!("\"{}\", \"{up}\"", free_port()));
     let gateway = TestGateway::start(yaml).await;
     let mut client = gateway.client().await;
     let mut retried = 0;
@@ -38,7 +46,11 @@ async fn a_second_endpoint_takes_over_when_the_first_is_down() {
         let reply = client.ask(if number % 2 == 0 { GET } else { POST }).await;
         assert_eq!(reply.status(), 200);
         let ended = gateway.ended().await;
-        assert_eq!((ended.status, ended.reason.as_str()), (200, ""), "{ended:?}");
+        assert_eq!(
+            (ended.status, ended.reason.as_str()),
+            (200, ""),
+            "{ended:?}"
+        );
         retried += u32::from(ended.retried);
         assert_eq!(ended.attempts, 1 + u32::from(ended.retried));
     }
@@ -49,14 +61,24 @@ async fn a_second_endpoint_takes_over_when_the_first_is_down() {
 #[tokio::test]
 async fn a_listed_status_is_retried_for_idempotent_requests_only() {
     let (address, asked) = busy_for(1).await;
-    let gateway = TestGateway::start(route_to(address, "retry: { attempts: 2, on: [\"503\"] }", "")).await;
+    let gateway = TestGateway::start(route_to(
+        address,
+        "retry: { attempts: 2, on: [\"503\"] }",
+        "",
+    ))
+    .await;
     assert_eq!(gateway.ask(GET).await.status(), 200);
     let ended = gateway.ended().await;
     assert_eq!((ended.attempts, ended.retried), (2, true));
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 
     let (address, asked) = busy_for(1).await;
-    let gateway = TestGateway::start(route_to(address, "retry: { attempts: 2, on: [\"503\"] }", "")).await;
+    let gateway = TestGateway::start(route_to(
+        address,
+        "retry: { attempts: 2, on: [\"503\"] }",
+        "",
+    ))
+    .await;
     let reply = gateway.ask(POST).await;
     assert_eq!((reply.status(), reply.text().as_str()), (503, "busy"));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -86,7 +108,12 @@ async fn a_body_that_is_too_long_to_keep_is_sent_once() {
 #[tokio::test]
 async fn attempts_end() {
     let (address, asked) = busy_for(usize::MAX).await;
-    let gateway = TestGateway::start(route_to(address, "retry: { attempts: 2, on: [gateway-error] }", "")).await;
+    let gateway = TestGateway::start(route_to(
+        address,
+        "retry: { attempts: 2, on: [gateway-error] }",
+        "",
+    ))
+    .await;
     let reply = gateway.ask(GET).await;
     assert_eq!((reply.status(), reply.text().as_str()), (503, "busy"));
     assert_eq!(asked.load(Ordering::SeqCst), 3);
@@ -109,7 +136,12 @@ async fn the_budget_ends_before_the_attempts() {
 #[tokio::test]
 async fn a_reset_is_retried_where_that_is_asked_for() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "retry: { attempts: 1, on: [reset] }", "")).await;
+    let gateway = TestGateway::start(route_to(
+        upstream.addr(),
+        "retry: { attempts: 1, on: [reset] }",
+        "",
+    ))
+    .await;
     for (request, status) in [(GET, 200), (POST, 502)] {
         let mut client = gateway.client().await;
         client.send(request).await;
@@ -117,7 +149,8 @@ async fn a_reset_is_retried_where_that_is_asked_for() {
         if status == 200 {
             let mut peer = upstream.accept().await;
             peer.request().await;
-            peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+            peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                .await;
         }
         assert_eq!(client.response().await.status(), status);
     }

@@ -29,7 +29,10 @@ impl Upload {
             return (body, None);
         }
         let upload = Arc::new(Self::default());
-        let watched = Watched { body, upload: upload.clone() };
+        let watched = Watched {
+            body,
+            upload: upload.clone(),
+        };
         (Body::new(watched), Some(upload))
     }
 
@@ -55,7 +58,9 @@ impl HttpBody for Watched {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(task);
-        self.upload.starving.store(frame.is_pending(), Ordering::Relaxed);
+        self.upload
+            .starving
+            .store(frame.is_pending(), Ordering::Relaxed);
         if frame.is_ready() {
             self.upload.frames.fetch_add(1, Ordering::Relaxed);
         }
