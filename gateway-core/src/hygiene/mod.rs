@@ -11,4 +11,4 @@ pub use layer::{Hygiene, HygieneLayer};
 pub use path::{PathError, PathPolicy, normalize};
 
 pub(crate) use layer::note;
-pub(crate) use hop::{strip_request, strip_response};
+pub(crate) use hop::{accepts_trailers, strip_request, strip_response};
