@@ -58,7 +58,7 @@ fn request_path_futures_stay_within_their_budgets() {
             of_handler::<SendOnce>(),
             3840,
         ),
-        ("one attempt", of(attempt), 2816),
+        ("one attempt", of(attempt), 3072),
         ("a seam", of_handler::<SharedService>(), 352),
     ]);
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::header::EXPECT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use http_body::Body as HttpBody;
 
-use super::outgoing;
+use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
 use crate::balance::{PickCx, stable_hash};
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
@@ -16,84 +16,19 @@ use crate::connect::{ConnectCx, ConnectError, SharedConnector};
 use crate::error::{ErrorClass, GatewayError, Origin, RetrySafety};
 use crate::exchange::Exchange;
 use crate::handler::Response;
-use crate::http1::{BodyFraming, HeadLimits};
-use crate::pool::{Checkout, Lease, Place, Pool, PoolLimits};
+use crate::http1::BodyFraming;
+use crate::pool::{Checkout, Lease, Place, Pool};
 use crate::proto::{h1, h2};
 use crate::settings::Protocol;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Endpoint, EndpointId, Outcome, Upstream};
 
-/// How an upstream is spoken to.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UpstreamSettings {
-    /// The HTTP version spoken.
-    pub protocol: Protocol,
-    /// Limits of the connections to each endpoint.
-    pub pool: PoolLimits,
-    /// Requests in flight at most, over all endpoints; `None` for no limit.
-    pub max_requests: Option<u32>,
-    /// How long connecting may take, TLS included.
-    pub connect_timeout: Duration,
-    /// What the upstream sees as `Host`.
-    pub host: HostPolicy,
-    /// What consistent balancing hashes.
-    pub hash: HashKey,
-    /// Limits of response heads.
-    pub limits: HeadLimits,
-    /// How many pool shards to keep: one per worker.
-    pub shards: usize,
-}
-
-impl Default for UpstreamSettings {
-    fn default() -> Self {
-        Self {
-            protocol: Protocol::Auto,
-            pool: PoolLimits::default(),
-            max_requests: None,
-            connect_timeout: Duration::from_secs(5),
-            host: HostPolicy::Preserve,
-            hash: HashKey::ClientIp,
-            limits: HeadLimits::default(),
-            shards: 1,
-        }
-    }
-}
-
-/// What an upstream sees as `Host`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HostPolicy {
-    /// What the client sent.
-    #[default]
-    Preserve,
-    /// The endpoint's host name, or its address.
-    Endpoint,
-    /// This.
-    Fixed(HeaderValue),
-}
-
-/// What ring hash and maglev hash to keep a client on an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HashKey {
-    /// The client's address.
-    #[default]
-    ClientIp,
-    /// A header; requests without it are spread.
-    Header(HeaderName),
-    /// A cookie; requests without it are spread.
-    Cookie(String),
-    /// The path.
-    Path,
-}
-
 /// An upstream and how it is spoken to. Kept across reloads that leave its configuration alone.
 #[derive(Debug)]
 pub struct UpstreamClient {
-    upstream: Arc<Upstream>,
-    connector: SharedConnector,
-    settings: UpstreamSettings,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) connector: SharedConnector,
+    pub(super) settings: UpstreamSettings,
     hashes: bool,
 }
 
@@ -301,7 +236,7 @@ impl UpstreamClient {
         }
     }
 
-    async fn send_http1(
+    pub(super) async fn send_http1(
         &self,
         endpoint: &Endpoint,
         lease: Lease,
@@ -336,7 +271,7 @@ impl UpstreamClient {
         h1::send(lease, &outgoing, body, limits, exchange).await
     }
 
-    fn http2_request(
+    pub(super) fn http2_request(
         &self,
         endpoint: &Endpoint,
         parts: &Parts,
@@ -477,57 +412,6 @@ impl UpstreamClient {
         endpoint.attached(|| Arc::new(Pool::new(self.settings.pool, self.settings.shards)))
     }
 
-    /// Asks one endpoint for `path` on a connection of its own, for a health check. The caller bounds the time.
-    ///
-    /// # Errors
-    /// Why there was no answer.
-    pub(crate) async fn probe(&self, endpoint: &Endpoint, path: &str) -> Result<StatusCode, GatewayError> {
-        let connected = self
-            .connector
-            .connect(endpoint, ConnectCx::new(self.upstream.name()))
-            .await
-            .map_err(connect_failed)?;
-        let mut parts = http::Request::new(()).into_parts().0;
-        parts.uri = path.parse().map_err(|error: http::uri::InvalidUri| {
-            GatewayError::internal("reading the path of a health check").with_source(error)
-        })?;
-        let host = host_for(&self.settings.host, endpoint)
-            .or_else(|| host_for(&HostPolicy::Endpoint, endpoint))
-            .unwrap_or(HeaderValue::from_static("localhost"));
-        parts.headers.insert(http::header::HOST, host);
-        parts
-            .headers
-            .insert(http::header::USER_AGENT, HeaderValue::from_static("portcullis-health"));
-        // Not the endpoint's pool: a probe tells whether new connections work, and leaves none behind.
-        let own = PoolLimits { max_idle: 0, ..PoolLimits::default() };
-        let pool = Arc::new(Pool::new(own, 1));
-        let Some(place) = pool.place() else {
-            return Err(GatewayError::internal("making room for a health check"));
-        };
-        let exchange = Exchange::new(Arc::default());
-        let cx = AttemptCx::default();
-        let http2 = match self.settings.protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Auto => connected.http2,
-        };
-        let sent = if http2 {
-            let sender = h2::connect(connected.transport, place, &self.settings.limits).await?;
-            match self.http2_request(endpoint, &parts, Body::empty(), sender.is_secure()) {
-                Ok(request) => h2::send(sender, request, &cx, &exchange).await,
-                Err(failure) => Err(failure),
-            }
-        } else {
-            let connection = h1::Connection::new(connected.transport, self.settings.limits);
-            let lease = Lease::fresh(connection, place, pool);
-            self.send_http1(endpoint, lease, &parts, Body::empty(), &cx, &exchange)
-                .await
-                .map_err(|failure| failure.error.into())
-        };
-        sent.map(|response| response.status())
-            .map_err(|failure| failure.error)
-    }
-
     /// Closes connections that are idle for too long.
     pub(crate) fn reap(&self) {
         for endpoint in self.upstream.snapshot().endpoints() {
@@ -547,7 +431,7 @@ enum Channel {
     },
 }
 
-fn connect_failed(error: ConnectError) -> GatewayError {
+pub(super) fn connect_failed(error: ConnectError) -> GatewayError {
     let reason = match &error {
         ConnectError::Tls { .. } => "upstream_tls_failed",
         _ => "upstream_connect_failed",
