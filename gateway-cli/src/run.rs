@@ -72,9 +72,9 @@ async fn serve(options: RunOptions) -> Result<(), Failed> {
         Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
     };
     handle.until_signalled().await;
-    tracing::info!("draining");
+    tracing::info!("draining; a second signal ends the process at once");
     drop(ready);
-    handle.shutdown().await;
+    handle.shutdown_unless_signalled().await;
     if let Some(echo) = echo {
         echo.stop().await;
     }

@@ -10,7 +10,9 @@ use http::StatusCode;
 
 use crate::error::{ErrorClass, GatewayError, chain};
 use crate::exchange::{ConnInfo, Exchange};
-use crate::gateway::{ListenerCell, ListenerEntry};
+use crate::gateway::{ListenerCell, ListenerEntry, Telemetry};
+use crate::handler::Request;
+use crate::hygiene::note;
 use crate::settings::HttpSettings;
 
 /// What serving a connection needs.
@@ -84,7 +86,8 @@ impl fmt::Debug for ConnHandle {
 /// client went away.
 pub(crate) struct ExchangeReport {
     exchange: Exchange,
-    entry: Arc<ListenerEntry>,
+    /// Not the listener's entry: a long exchange must not keep a whole generation alive.
+    telemetry: Arc<Telemetry>,
     status: Option<StatusCode>,
     received: u64,
     sent: u64,
@@ -93,12 +96,12 @@ pub(crate) struct ExchangeReport {
 }
 
 impl ExchangeReport {
-    pub(crate) fn new(exchange: Exchange, entry: Arc<ListenerEntry>) -> Self {
-        let admitted = entry.telemetry.begin();
+    pub(crate) fn new(exchange: Exchange, telemetry: Arc<Telemetry>) -> Self {
+        let admitted = telemetry.begin();
         Self {
             admitted,
             exchange,
-            entry,
+            telemetry,
             status: None,
             received: 0,
             sent: 0,
@@ -106,14 +109,15 @@ impl ExchangeReport {
         }
     }
 
-    /// Whether the listener takes another request now.
+    /// Whether the listener takes `request` now; when not, it is written down for the log, as no layer sees it.
     ///
     /// # Errors
     /// 503 when as many as it may are in flight.
-    pub(crate) fn admit(&self) -> Result<(), GatewayError> {
+    pub(crate) fn admit(&self, request: &Request) -> Result<(), GatewayError> {
         if self.admitted {
             return Ok(());
         }
+        note(request, &self.exchange);
         Err(
             GatewayError::new(ErrorClass::Overloaded, "admitting a request: too many are in flight")
                 .with_reason("max_requests_in_flight")
@@ -148,7 +152,7 @@ impl ExchangeReport {
 
 impl Drop for ExchangeReport {
     fn drop(&mut self) {
-        self.entry.telemetry.end(
+        self.telemetry.end(
             &self.exchange,
             self.status,
             self.received,

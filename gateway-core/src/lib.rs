@@ -17,6 +17,8 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod forward;
+#[cfg(test)]
+mod future_sizes;
 pub mod gateway;
 pub mod grpc;
 pub mod handler;

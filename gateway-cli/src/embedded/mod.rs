@@ -19,7 +19,8 @@ impl Echo {
             .build()?;
         let handle = Gateway::builder(registry)
             .yaml(
-                "listeners: [{ name: echo, bind: '127.0.0.1:0' }]\n\
+                // It shows the forwarded fields that the gateway sent, and adds none.
+                "listeners: [{ name: echo, bind: '127.0.0.1:0', trusted_proxies: ['127.0.0.1'], forwarded: 'off' }]\n\
                  routes: [{ name: echo, filters: [{ type: echo }] }]\n",
             )
             .workers(1)

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod clients;
+mod drain;
 mod grpc;
 mod nginx;
+mod reload;
 mod support;
 mod websocket;

@@ -23,12 +23,16 @@ async def echo(socket):
             await socket.send(message)
 
 
+def choose(socket, offered):
+    return "chat.v2" if "chat.v2" in offered else None
+
+
 async def main():
     context = None
     if len(sys.argv) > 1:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*sys.argv[1:3])
-    async with serve(echo, "127.0.0.1", 0, ssl=context, subprotocols=["chat.v2"], max_size=None) as server:
+    async with serve(echo, "127.0.0.1", 0, ssl=context, subprotocols=["chat.v2"], select_subprotocol=choose, max_size=None) as server:
         port = server.sockets[0].getsockname()[1]
         print(json.dumps({"port": port}), flush=True)
         await asyncio.get_running_loop().create_future()

@@ -41,7 +41,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Limits over all listeners.
     pub limits: Limits,
-    /// How long requests may go on after the gateway was told to stop or their listener was removed.
+    /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
 

@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     pub on: Vec<RetryOn>,
     /// Also try requests again that are not idempotent and may have reached the upstream.
     pub non_idempotent: bool,
-    /// The pause before the first retry; doubled each time, randomised by half.
+    /// The pause before the first retry: between half of it and all of it. Doubled each time.
     pub backoff: Duration,
     /// The longest pause.
     pub max_backoff: Duration,

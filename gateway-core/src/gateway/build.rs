@@ -139,11 +139,9 @@ impl Gateway {
             Some(address) => Some(admin::start(&self.controller, &address, Worker::here())?),
         };
         self.controller.process.set_ready(true);
-        let mut watched = self.watched;
-        watched.extend(self.controller.pem_files());
-        let handle = GatewayHandle::new(self.controller, self.source, Some(self.workers), admin);
-        if self.watch && !watched.is_empty() {
-            super::watch::start(handle.clone(), watched);
+        let handle = GatewayHandle::new(self.controller, self.source, Some(self.workers), admin, self.watched);
+        if self.watch {
+            super::watch::start(&handle);
         }
         Ok(handle)
     }
@@ -160,14 +158,14 @@ impl Gateway {
     }
 
     /// Serves until the process is told to end, then drains and returns: what a binary calls. For signals
-    /// see [`GatewayHandle::until_signalled`].
+    /// see [`GatewayHandle::until_signalled`]; a second one cuts the drain short.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn serve(self) -> Result<(), StartError> {
         let handle = self.start().await?;
         handle.until_signalled().await;
-        handle.shutdown().await;
+        handle.shutdown_unless_signalled().await;
         Ok(())
     }
 
@@ -177,7 +175,7 @@ impl Gateway {
     pub fn mount(self) -> GatewayHandle {
         self.controller.run_upstreams();
         self.controller.process.set_ready(true);
-        GatewayHandle::new(self.controller, self.source, None, None)
+        GatewayHandle::new(self.controller, self.source, None, None, self.watched)
     }
 
     /// What a request would meet, without sending it.
@@ -309,8 +307,10 @@ impl GatewayBuilder {
         let controller = Controller::new(process, self.registry, self.mode);
         let mut warnings = read.warnings;
         warnings.extend(controller.apply(read.config).map_err(StartError::Config)?);
+        let controller = Arc::new(controller);
+        super::endpoints::show(&controller);
         Ok(Gateway {
-            controller: Arc::new(controller),
+            controller,
             source,
             profile: self.profile,
             workers,

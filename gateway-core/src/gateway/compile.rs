@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
+use super::endpoints::Announcer;
 use super::process::Process;
 use super::room::Room;
 use super::routes::{self, LiveRoutes};
@@ -47,6 +48,7 @@ pub(crate) struct State {
     /// What the last configuration that was refused did wrong; empty once one went live after it.
     pub(crate) rejected: Vec<Diagnostic>,
     sinks: Sinks,
+    announcer: Arc<Announcer>,
     /// Set once sockets are served.
     workers: Vec<Worker>,
     /// Listeners of former configurations whose connections finish.
@@ -92,11 +94,15 @@ struct Planned {
 
 impl Controller {
     pub(crate) fn new(process: Process, registry: Registry, mode: Arc<dyn Mode>) -> Self {
+        let announcer = Arc::new(Announcer::new(process.observers().clone()));
         Self {
             process,
             registry,
             mode,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                announcer,
+                ..State::default()
+            }),
         }
     }
 
@@ -326,13 +332,13 @@ impl Controller {
             }
         }
         state.workers = workers;
-        upstreams::run(&mut state.upstreams);
+        state.run_upstreams();
         Ok(())
     }
 
     /// Starts discovery and health checks without serving sockets, for a mounted gateway.
     pub(crate) fn run_upstreams(&self) {
-        upstreams::run(&mut self.state().upstreams);
+        self.state().run_upstreams();
     }
 
     /// Stops accepting and tells open connections to finish.
@@ -473,8 +479,12 @@ impl State {
         self.routes = routes;
         self.sinks = sinks;
         if !self.workers.is_empty() {
-            upstreams::run(&mut self.upstreams);
+            self.run_upstreams();
         }
+    }
+
+    fn run_upstreams(&mut self) {
+        upstreams::run(&mut self.upstreams, &self.announcer);
     }
 }
 

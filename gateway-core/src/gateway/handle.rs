@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -46,6 +47,8 @@ struct Inner {
     reloading: Mutex<()>,
     workers: Mutex<Option<Workers>>,
     admin: Option<Running>,
+    /// Files and folders that the live configuration was read from.
+    read_from: Mutex<Vec<PathBuf>>,
 }
 
 impl GatewayHandle {
@@ -54,6 +57,7 @@ impl GatewayHandle {
         source: Source,
         workers: Option<Workers>,
         admin: Option<Running>,
+        read_from: Vec<PathBuf>,
     ) -> Self {
         Self(Arc::new(Inner {
             controller,
@@ -61,6 +65,7 @@ impl GatewayHandle {
             reloading: Mutex::default(),
             workers: Mutex::new(workers),
             admin,
+            read_from: Mutex::new(read_from),
         }))
     }
 
@@ -107,6 +112,7 @@ impl GatewayHandle {
             Ok(read) => {
                 let mut warnings = read.warnings;
                 warnings.extend(self.0.controller.apply(read.config)?);
+                *self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read.watch;
                 Ok(warnings)
             }
             Err(problems) => {
@@ -129,6 +135,14 @@ impl GatewayHandle {
                 tracing::error!(why, "the configuration was refused; the old one stays live\n{problems}");
             }
         }
+    }
+
+    /// The files and folders that the live configuration depends on.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        let read_from = self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = read_from.clone();
+        paths.extend(self.0.controller.pem_files());
+        paths
     }
 
     pub(super) fn downgrade(&self) -> WeakHandle {
@@ -174,6 +188,16 @@ impl GatewayHandle {
         Ok(HttpService {
             cell: live.cell.clone(),
         })
+    }
+
+    /// As [`shutdown`](Self::shutdown), unless the process is told a second time to end: then nothing is
+    /// waited for.
+    pub async fn shutdown_unless_signalled(&self) {
+        tokio::select! {
+            () = self.shutdown() => {}
+            // What is cut off here was asked for.
+            () = self.until_signalled() => tracing::warn!("told again: not waiting for what is in flight"),
+        }
     }
 
     /// Drains: readiness off, no new connections, open ones told to finish; waits for them as long as the
@@ -252,11 +276,12 @@ where
             let info = request.extensions().get::<ConnInfo>().cloned().unwrap_or_default();
             let exchange = Exchange::new(Arc::new(info));
             request.extensions_mut().insert(exchange.clone());
-            let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
-            let outcome = match report.admit() {
+            let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
+            let outcome = match report.admit(&request) {
                 Ok(()) => entry.service.call(request).await,
                 Err(error) => Err(error),
             };
+            drop(entry);
             let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
             report.head(response.status());
             Ok(response.map(|body| {

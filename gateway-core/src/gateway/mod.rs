@@ -4,6 +4,7 @@ mod build;
 mod cell;
 mod compile;
 mod connections;
+mod endpoints;
 mod handle;
 mod panic_guard;
 mod process;

@@ -201,14 +201,16 @@ impl Telemetry {
         record.client = state.client_ip;
         record.peer = conn.peer;
         record.principal = state.principal.as_ref().map(crate::principal::Principal::id);
-        record.method = request.method.as_str();
+        if request.known {
+            record.method = request.method.as_str();
+            record.path = request.uri.path();
+        }
         record.scheme = state.scheme;
         record.host = request
             .host
             .as_ref()
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
-        record.path = request.uri.path();
         record.query = request.uri.query().filter(|_| self.log_query);
         record.version = request.version;
         record.status = outcome.status.map_or(0, |status| status.as_u16());

@@ -16,20 +16,18 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Some network file systems report nothing: files are looked at anyway.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Watches the folders of `paths` and reloads when contents changed. Ends with the runtime.
-pub(super) fn start(handle: GatewayHandle, paths: Vec<PathBuf>) {
+/// Watches what the live configuration depends on and reloads when contents changed. Ends with the gateway.
+pub(super) fn start(handle: &GatewayHandle) {
     let (changed, mut changes) = mpsc::channel(1);
-    let watcher = watcher(&paths, changed);
+    let mut paths = handle.watched();
+    let mut watching = watcher(&paths, changed.clone());
     let handle = handle.downgrade();
     spawn(async move {
-        let _watcher = watcher;
         let mut seen = contents(&paths);
         loop {
             // Both are cancel safe: a lost wake-up is made good by the poll.
             tokio::select! {
-                change = changes.recv() => if change.is_none() {
-                    tokio::time::sleep(POLL).await;
-                },
+                _ = changes.recv() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
             tokio::time::sleep(SETTLE).await;
@@ -41,6 +39,14 @@ pub(super) fn start(handle: GatewayHandle, paths: Vec<PathBuf>) {
             seen = now;
             let Some(handle) = handle.upgrade() else { return };
             handle.reload_and_tell("files changed");
+            // The new configuration may name other files, such as certificates.
+            let named = handle.watched();
+            if named != paths {
+                paths = named;
+                drop(watching);
+                watching = watcher(&paths, changed.clone());
+                seen = contents(&paths);
+            }
         }
     });
 }

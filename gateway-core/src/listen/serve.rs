@@ -65,13 +65,7 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
 type Handle = Arc<crate::conn::ConnHandle>;
 
 fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
-    ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: None,
-        principal: None,
-    }
+    ConnInfo::accepted(listener.name().clone(), accepted.peer, accepted.local, None, None)
 }
 
 /// Hands a connection to a handler that is not HTTP's.
@@ -144,8 +138,8 @@ async fn serve_tls(
     let facts = TlsInfo {
         server_name: session.server_name().map(Into::into),
         version: match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "1.3",
-            _ => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
         },
         alpn: session
             .alpn_protocol()
@@ -157,13 +151,13 @@ async fn serve_tls(
         sni: facts.server_name.as_deref(),
         outcome: TlsOutcome::Established(facts.version),
     });
-    let info = ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: Some(Arc::new(facts)),
+    let info = ConnInfo::accepted(
+        listener.name().clone(),
+        accepted.peer,
+        accepted.local,
+        Some(Arc::new(facts)),
         principal,
-    };
+    );
     let io = Transport::tls_server(stream);
     if let Some(other) = other {
         return serve_other(&*other, io, info, handle).await;
@@ -173,5 +167,23 @@ async fn serve_tls(
         Box::pin(h2::serve(io, Arc::new(cx))).await;
     } else {
         h1::serve(io, BytesMut::new(), &cx).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::future_sizes::{assert_within, of};
+
+    type Http1 = (Transport, BytesMut, &'static ConnCx);
+
+    #[test]
+    fn connection_futures_stay_within_their_budgets() {
+        assert_within(&[
+            ("connection", of(|(accepted, cell, open)| serve(accepted, cell, open)), 4608),
+            ("connection in HTTP/1", of(|(io, first, cx): Http1| h1::serve(io, first, cx)), 2304),
+            // In a box of its own, so that HTTP/1 connections do not pay for it.
+            ("connection in HTTP/2", of(|(io, cx)| h2::serve(io, cx)), 8704),
+        ]);
     }
 }

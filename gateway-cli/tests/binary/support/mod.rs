@@ -5,6 +5,7 @@ mod http;
 mod nginx;
 mod peer;
 mod tls;
+mod websocket;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use http::{Client, Response, get};
 pub use nginx::{Nginx, Site};
 pub use peer::{Peer, curl, python, tool};
 pub use tls::Certificates;
+pub use websocket::WebSocket;
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

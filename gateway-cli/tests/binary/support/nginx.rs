@@ -140,7 +140,7 @@ http {{
     gzip on; gzip_types text/plain; gzip_min_length 100; gzip_proxied any;
     location = /who {{ return 200 "{name}\n"; }}
     location = /healthz {{ access_log off; return 200 "ok\n"; }}
-    location /head/ {{ return 200 "$request_method $request_uri\nhost=$http_host\nsni=$ssl_server_name\nclient=$ssl_client_s_dn\nfor=$http_x_forwarded_for\nte=$http_te\nconnection=$http_connection\nforged=$http_x_forged\n"; }}
+    location /head/ {{ return 200 "$request_method $request_uri\nhost=$http_host\nsni=$ssl_server_name\nclient=$ssl_client_s_dn\nfor=$http_x_forwarded_for\nte=$http_te\nconnection=$http_connection\nforged=$http_x_forged\ntraceparent=$http_traceparent\nb3=$http_b3\nb3-trace=$http_x_b3_traceid\n"; }}
     location /teapot {{ return 418 "short and stout\n"; }}
     location /moved {{ return 301 /head/moved; }}
     location /empty {{ return 204; }}

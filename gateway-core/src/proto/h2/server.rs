@@ -149,7 +149,7 @@ async fn answer(
     });
     let received = Arc::new(AtomicU64::new(0));
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
-    let mut report = ExchangeReport::new(exchange.clone(), entry.clone());
+    let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let method = request.method().clone();
     let (request, tunnel) = match translate(request, &shared, &received, &exchange) {
         Ok(translated) => translated,
@@ -162,7 +162,7 @@ async fn answer(
             return;
         }
     };
-    let mut answering = match report.admit() {
+    let mut answering = match report.admit(&request) {
         Ok(()) => entry.service.call(request),
         Err(error) => Box::pin(std::future::ready(Err(error))),
     };
@@ -178,6 +178,8 @@ async fn answer(
     })
     .await;
     drop(answering);
+    // Writing the reply may take as long as the client likes; the generation need not wait for it.
+    drop(entry);
     let Some(outcome) = outcome else { return };
     let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
     report.head(response.status());
