@@ -3,6 +3,8 @@
 //! Registration is explicit; a name that is taken is an error. The stock plugins come in through the same
 //! door as a user's.
 
+mod plain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -229,7 +231,7 @@ impl Registry {
                 }
             }
         }
-        plain_descriptions(&mut root);
+        plain::descriptions(&mut root);
         root
     }
 
@@ -272,54 +274,6 @@ fn point_plugins(schema: &mut serde_json::Value) {
         serde_json::Value::Array(items) => items.iter_mut().for_each(point_plugins),
         _ => {}
     }
-}
-
-/// Takes the link syntax of Rust's documentation out of descriptions: their readers are not in it.
-fn plain_descriptions(schema: &mut serde_json::Value) {
-    match schema {
-        serde_json::Value::Object(object) => {
-            for (key, value) in object {
-                match value {
-                    serde_json::Value::String(text) if key == "description" => *text = without_links(text),
-                    value => plain_descriptions(value),
-                }
-            }
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(plain_descriptions),
-        _ => {}
-    }
-}
-
-/// Leaves the label of ``[`Name`]``, ``[`Name`](target)`` and `[label](target)`; other brackets stay.
-fn without_links(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('[') {
-        plain.push_str(before);
-        let Some((label, behind)) = after.split_once(']') else {
-            plain.push('[');
-            rest = after;
-            break;
-        };
-        let target = behind.strip_prefix('(').and_then(|target| target.split_once(')'));
-        let code = label.len() > 1 && label.starts_with('`') && label.ends_with('`');
-        match target {
-            Some((target, behind)) if !target.contains("://") => {
-                plain.push_str(label);
-                rest = behind;
-            }
-            None if code => {
-                plain.push_str(label);
-                rest = behind;
-            }
-            _ => {
-                plain.push('[');
-                rest = after;
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
 }
 
 impl fmt::Debug for Registry {
@@ -524,29 +478,5 @@ fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
 fn insert<T>(table: &mut Table<T>, taken: &mut Vec<String>, name: &'static str, entry: Entry<T>) {
     if table.entries.insert(name, entry).is_some() {
         taken.push(format!("{} `{name}`", table.kind));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptions_lose_their_links() {
-        for (text, plain) in [
-            ("Settings of [`BodyLimit`].", "Settings of `BodyLimit`."),
-            ("See [`a`](Self::a) and [that](crate::b).", "See `a` and that."),
-            ("[`A`], [`B`](C::d)", "`A`, `B`"),
-            ("`listeners[0]` and [1, 2], [x", "`listeners[0]` and [1, 2], [x"),
-            ("[site](https://example.com/)", "[site](https://example.com/)"),
-        ] {
-            assert_eq!(without_links(text), plain);
-        }
-    }
-
-    #[test]
-    fn the_schema_has_no_links() {
-        let schema = Registry::builder().build().unwrap().schema().to_string();
-        assert!(!schema.contains("[`") && !schema.contains("::"), "{schema}");
     }
 }
