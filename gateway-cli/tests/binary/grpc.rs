@@ -50,7 +50,7 @@ fn every_kind_of_call_passes_with_tls_on_both_sides() {
 
 #[test]
 fn deadlines_and_cancellation_reach_the_server() {
-    let mut server = Peer::start("grpc_server.py", &[]);
+    let server = Peer::start("grpc_server.py", &[]);
     let gateway = Gateway::yaml(&plain(&server));
     python("grpc_client.py", &["deadline", &gateway.web().to_string()]);
     // Both calls were given up by the client: the server hears of both.

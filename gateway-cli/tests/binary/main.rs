@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod clients;
+mod commands;
 mod drain;
 mod grpc;
 mod nginx;
+mod observe;
 mod reload;
 mod support;
 mod websocket;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
+use super::mistakes;
 use super::process::Process;
 use super::routes::{self, LiveRoutes};
 use super::sinks::Sinks;
@@ -129,7 +130,10 @@ impl Controller {
     }
 
     fn try_apply(&self, raw: RawConfig, problems: &mut Diagnostics) -> Option<()> {
-        let config = lower(&raw, problems)?;
+        let Some(config) = lower(&raw, problems) else {
+            mistakes::of_plugins(&raw, &self.registry, &self.process, problems);
+            return None;
+        };
         let mut state = self.state();
         let upstreams = upstreams::build(
             &config.upstreams,

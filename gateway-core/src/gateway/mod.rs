@@ -5,6 +5,7 @@ mod cell;
 mod compile;
 mod connections;
 mod handle;
+mod mistakes;
 mod panic_guard;
 mod process;
 mod routes;

@@ -4,15 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
-use super::{root, script};
+use super::{PATIENCE, root, script};
 
 /// A helper in Python that serves; killed when dropped.
 pub struct Peer {
     child: Child,
-    lines: BufReader<std::process::ChildStdout>,
+    lines: Receiver<String>,
     port: u16,
 }
 
@@ -22,8 +23,17 @@ impl Peer {
         let mut command = Command::new(interpreter());
         command.arg("-u").arg(script(name)).args(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("python starts");
+        let (send, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
         let mut peer = Self {
-            lines: BufReader::new(child.stdout.take().expect("piped")),
+            lines,
             child,
             port: 0,
         };
@@ -33,9 +43,8 @@ impl Peer {
     }
 
     /// The next line it prints, which is JSON.
-    pub fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line");
+    pub fn line(&self) -> Value {
+        let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
