@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use portcullis::gateway::GatewayBuilder;
 use portcullis::{Gateway, GatewayHandle, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,12 +22,18 @@ pub(crate) async fn upstream(text: &str) -> Result<(SocketAddr, GatewayHandle), 
          routes: [{{ name: all, filters: [{{ type: respond, body: '{text}' }}] }}]\n"
     );
     let builder = Gateway::builder(portcullis::registry().build()?).yaml(config);
-    start(builder.workers(1).without_admin().build()?).await
+    start(builder).await
 }
 
-/// Starts a gateway and says where its listener `web` is.
-pub(crate) async fn start(gateway: Gateway) -> Result<(SocketAddr, GatewayHandle), StartError> {
-    let handle = gateway.start().await?;
+/// Starts a gateway on a free port and says where its listener `web` is.
+pub(crate) async fn start(
+    builder: GatewayBuilder,
+) -> Result<(SocketAddr, GatewayHandle), StartError> {
+    let builder = builder
+        .listen("web", "127.0.0.1:0")
+        .without_admin()
+        .workers(1);
+    let handle = builder.build()?.start().await?;
     match handle.local_addr("web") {
         Some(address) => Ok((address, handle)),
         None => Err(StartError::NoListener("web".into())),
@@ -41,7 +48,11 @@ pub(crate) async fn get(to: SocketAddr, path: &str, headers: &str) -> std::io::R
 /// Sends a request of these first lines, each ended by a line break, with this body.
 pub(crate) async fn send(to: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {
     let length = body.len();
-    let host = if head.contains("\r\nhost: ") { "" } else { "host: check.example\r\n" };
+    let host = if head.contains("\r\nhost: ") {
+        ""
+    } else {
+        "host: check.example\r\n"
+    };
     let request =
         format!("{head}{host}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
     let mut stream = TcpStream::connect(to).await?;

@@ -11,6 +11,8 @@ use http::StatusCode;
 use crate::error::{ErrorClass, GatewayError, chain};
 use crate::exchange::{ConnInfo, Exchange};
 use crate::gateway::{ListenerCell, ListenerEntry, Telemetry};
+use crate::handler::Request;
+use crate::hygiene::note;
 use crate::settings::HttpSettings;
 
 /// What serving a connection needs.
@@ -107,14 +109,15 @@ impl ExchangeReport {
         }
     }
 
-    /// Whether the listener takes another request now.
+    /// Whether the listener takes `request` now; when not, it is written down for the log, as no layer sees it.
     ///
     /// # Errors
     /// 503 when as many as it may are in flight.
-    pub(crate) fn admit(&self) -> Result<(), GatewayError> {
+    pub(crate) fn admit(&self, request: &Request) -> Result<(), GatewayError> {
         if self.admitted {
             return Ok(());
         }
+        note(request, &self.exchange);
         Err(
             GatewayError::new(ErrorClass::Overloaded, "admitting a request: too many are in flight")
                 .with_reason("max_requests_in_flight")

@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::clock::{Clock, Instant};
 use crate::principal::Principal;
@@ -34,6 +34,8 @@ pub struct ConnInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// Who the peer proved to be by its certificate.
     pub principal: Option<Principal>,
+    /// The peer's address and the local port as header values, made once for all requests.
+    told: OnceLock<(Option<HeaderValue>, Option<HeaderValue>)>,
 }
 
 impl ConnInfo {
@@ -44,6 +46,44 @@ impl ConnInfo {
             peer: Some(peer),
             ..Self::default()
         }
+    }
+
+    /// A connection that a listener accepted.
+    pub(crate) fn accepted(
+        listener: Arc<str>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        tls: Option<Arc<TlsInfo>>,
+        principal: Option<Principal>,
+    ) -> Self {
+        Self {
+            listener,
+            peer,
+            local,
+            tls,
+            principal,
+            told: OnceLock::new(),
+        }
+    }
+
+    /// The peer's address as a header value.
+    pub(crate) fn peer_value(&self) -> Option<&HeaderValue> {
+        self.told().0.as_ref()
+    }
+
+    /// The local port as a header value.
+    pub(crate) fn port_value(&self) -> Option<&HeaderValue> {
+        self.told().1.as_ref()
+    }
+
+    fn told(&self) -> &(Option<HeaderValue>, Option<HeaderValue>) {
+        self.told.get_or_init(|| {
+            let peer = self.peer.and_then(|peer| {
+                let text = peer.ip().to_canonical().to_string();
+                HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+            });
+            (peer, self.local.map(|local| HeaderValue::from(local.port())))
+        })
     }
 
     /// `https` on TLS, else `http`.
@@ -59,7 +99,7 @@ impl ConnInfo {
 pub struct TlsInfo {
     /// The name the client asked for.
     pub server_name: Option<Box<str>>,
-    /// `1.2` or `1.3`.
+    /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     /// The negotiated application protocol.
     pub alpn: Option<Box<str>>,
@@ -124,16 +164,19 @@ pub struct ExchangeState {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RequestLine {
+    /// Whether a request was read at all; the other fields mean nothing before. False for heads that could not be
+    /// parsed.
+    pub known: bool,
     /// Method.
     pub method: Method,
     /// Host as the client named it.
-    pub host: Option<http::HeaderValue>,
+    pub host: Option<HeaderValue>,
     /// Target as the client sent it.
     pub uri: http::Uri,
     /// HTTP version.
     pub version: Version,
     /// User-Agent.
-    pub user_agent: Option<http::HeaderValue>,
+    pub user_agent: Option<HeaderValue>,
 }
 
 impl Exchange {

@@ -17,11 +17,14 @@ pub mod error;
 pub mod exchange;
 pub mod filter;
 pub mod forward;
+#[cfg(test)]
+mod future_sizes;
 pub mod gateway;
 pub mod grpc;
 pub mod handler;
 pub mod http1;
 pub mod hygiene;
+pub mod l4;
 mod listen;
 pub mod observe;
 mod pool;

@@ -19,6 +19,7 @@ use crate::connect::Connector;
 use crate::error::chain;
 use crate::filter::{BuildCx, BuildError, Filter, FilterFactory, HeadFilter, Stage};
 use crate::handler::SharedService;
+use crate::l4::ConnHandler;
 use crate::route::Matcher;
 use crate::upstream::Discovery;
 
@@ -143,6 +144,7 @@ struct Tables {
     balancers: Table<Arc<dyn Balancer>>,
     discoveries: Table<Arc<dyn Discovery>>,
     connectors: Table<Arc<dyn Connector>>,
+    conn_handlers: Table<Arc<dyn ConnHandler>>,
     dialects: Vec<Arc<dyn Dialect>>,
 }
 
@@ -157,6 +159,7 @@ impl Registry {
                 balancers: Table::new("balancer"),
                 discoveries: Table::new("discovery"),
                 connectors: Table::new("connector"),
+                conn_handlers: Table::new("connection handler"),
                 dialects: Vec::new(),
             },
             taken: Vec::new(),
@@ -189,6 +192,11 @@ impl Registry {
         self.0.connectors.build(spec, cx, problems)
     }
 
+    /// Builds the connection handler a configuration names.
+    pub fn conn_handler(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn ConnHandler>> {
+        self.0.conn_handlers.build(spec, cx, problems)
+    }
+
     /// The dialect a document is written in, if it is a foreign one.
     #[must_use]
     pub fn dialect_of(&self, document: &Document) -> Option<&Arc<dyn Dialect>> {
@@ -212,6 +220,7 @@ impl Registry {
             ("balancer", self.0.balancers.schema(&mut generator)),
             ("discovery", self.0.discoveries.schema(&mut generator)),
             ("connector", self.0.connectors.schema(&mut generator)),
+            ("conn-handler", self.0.conn_handlers.schema(&mut generator)),
         ];
         point_plugins(&mut root);
         if let Some(root) = root.as_object_mut() {
@@ -225,6 +234,7 @@ impl Registry {
                 }
             }
         }
+        plain_descriptions(&mut root);
         root
     }
 
@@ -240,6 +250,7 @@ impl Registry {
             of(&self.0.balancers),
             of(&self.0.discoveries),
             of(&self.0.connectors),
+            of(&self.0.conn_handlers),
         ]
         .into()
     }
@@ -266,6 +277,54 @@ fn point_plugins(schema: &mut serde_json::Value) {
         serde_json::Value::Array(items) => items.iter_mut().for_each(point_plugins),
         _ => {}
     }
+}
+
+/// Takes the link syntax of Rust's documentation out of descriptions: their readers are not in it.
+fn plain_descriptions(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            for (key, value) in object {
+                match value {
+                    serde_json::Value::String(text) if key == "description" => *text = without_links(text),
+                    value => plain_descriptions(value),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(plain_descriptions),
+        _ => {}
+    }
+}
+
+/// Leaves the label of ``[`Name`]``, ``[`Name`](target)`` and `[label](target)`; other brackets stay.
+fn without_links(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        plain.push_str(before);
+        let Some((label, behind)) = after.split_once(']') else {
+            plain.push('[');
+            rest = after;
+            break;
+        };
+        let target = behind.strip_prefix('(').and_then(|target| target.split_once(')'));
+        let code = label.len() > 1 && label.starts_with('`') && label.ends_with('`');
+        match target {
+            Some((target, behind)) if !target.contains("://") => {
+                plain.push_str(label);
+                rest = behind;
+            }
+            None if code => {
+                plain.push_str(label);
+                rest = behind;
+            }
+            _ => {
+                plain.push('[');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 impl fmt::Debug for Registry {
@@ -395,6 +454,20 @@ impl RegistryBuilder {
         self
     }
 
+    /// Registers a handler of whole connections, for the `handler` key of a listener.
+    pub fn conn_handler<C, H, B>(mut self, name: &'static str, build: B) -> Self
+    where
+        C: DeserializeOwned + JsonSchema,
+        H: ConnHandler,
+        B: Fn(C, &BuildCx<'_>) -> Result<H, BuildError> + Send + Sync + 'static,
+    {
+        let entry = entry::<C, _, _>(move |config, cx: &BuildCx<'_>| {
+            build(config, cx).map(|handler| Arc::new(handler) as Arc<dyn ConnHandler>)
+        });
+        insert(&mut self.tables.conn_handlers, &mut self.taken, name, entry);
+        self
+    }
+
     /// Registers a foreign form of configuration.
     pub fn dialect(mut self, dialect: impl Dialect) -> Self {
         self.tables.dialects.push(Arc::new(dialect));
@@ -456,5 +529,29 @@ fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
 fn insert<T>(table: &mut Table<T>, taken: &mut Vec<String>, name: &'static str, entry: Entry<T>) {
     if table.entries.insert(name, entry).is_some() {
         taken.push(format!("{} `{name}`", table.kind));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_lose_their_links() {
+        for (text, plain) in [
+            ("Settings of [`BodyLimit`].", "Settings of `BodyLimit`."),
+            ("See [`a`](Self::a) and [that](crate::b).", "See `a` and that."),
+            ("[`A`], [`B`](C::d)", "`A`, `B`"),
+            ("`listeners[0]` and [1, 2], [x", "`listeners[0]` and [1, 2], [x"),
+            ("[site](https://example.com/)", "[site](https://example.com/)"),
+        ] {
+            assert_eq!(without_links(text), plain);
+        }
+    }
+
+    #[test]
+    fn the_schema_has_no_links() {
+        let schema = Registry::builder().build().unwrap().schema().to_string();
+        assert!(!schema.contains("[`") && !schema.contains("::"), "{schema}");
     }
 }

@@ -37,6 +37,11 @@ impl Transport {
         Self(Repr::TlsClient(Box::new(stream)))
     }
 
+    /// Whether this is a TLS session that the gateway opened.
+    pub(crate) fn is_tls_client(&self) -> bool {
+        matches!(self.0, Repr::TlsClient(_))
+    }
+
     /// Whether writes pass through a layer that keeps them until flushed.
     pub(crate) fn needs_flush(&self) -> bool {
         !matches!(self.0, Repr::Tcp(_) | Repr::Unix(_))

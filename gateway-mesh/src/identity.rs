@@ -17,7 +17,8 @@ const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert
 #[non_exhaustive]
 pub struct IdentityHeadersLayer;
 
-impl<H: Handler> Layer<H> for IdentityHeadersLayer {
+// No bound here: what is no handler is then reported where the whole stack has to be one.
+impl<H> Layer<H> for IdentityHeadersLayer {
     type Service = IdentityHeaders<H>;
 
     fn layer(&self, inner: H) -> IdentityHeaders<H> {

@@ -1,12 +1,13 @@
 //! A gateway on ephemeral ports.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
-use portcullis::gateway::GatewayHandle;
+use portcullis::Gateway;
+use portcullis::gateway::{GatewayBuilder, GatewayHandle};
 use portcullis::observe::{Event, Observer};
 use portcullis::registry::RegistryBuilder;
-use portcullis::Gateway;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -86,22 +87,37 @@ impl TestGateway {
         Self::build(yaml.as_ref(), workers, |registry| registry).await
     }
 
+    /// Starts one from files, which can be changed and read again.
+    pub async fn files(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self::finish(1, |registry| registry, |builder| builder.files(paths)).await
+    }
+
     async fn build(
         yaml: &str,
         workers: usize,
         plugins: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
     ) -> Self {
+        Self::finish(workers, plugins, |builder| builder.yaml(yaml)).await
+    }
+
+    async fn finish(
+        workers: usize,
+        plugins: impl FnOnce(RegistryBuilder) -> RegistryBuilder,
+        configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
         let registry = plugins(portcullis::registry()).build().unwrap();
         let (sender, ended) = mpsc::unbounded_channel();
-        let gateway = Gateway::builder(registry)
-            .yaml(yaml)
+        let gateway = configure(Gateway::builder(registry))
             .workers(workers)
             .admin(SocketAddr::from(([127, 0, 0, 1], 0)))
             .observer(Reporter(Mutex::new(sender)))
             .build();
-        let gateway = gateway.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
         let handle = within("starting", gateway.start()).await.unwrap();
-        Self { handle, ended: tokio::sync::Mutex::new(ended) }
+        Self {
+            handle,
+            ended: tokio::sync::Mutex::new(ended),
+        }
     }
 
     /// Starts one whose listener `web` sends everything to one upstream.
@@ -133,7 +149,8 @@ impl TestGateway {
 
     /// One GET of `path` on host `test`, on a connection of its own.
     pub async fn get(&self, path: &str) -> Message {
-        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await
+        self.ask(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .await
     }
 
     /// The next request that ended.
@@ -145,7 +162,11 @@ impl TestGateway {
     /// A page of the admin listener.
     pub async fn admin(&self, path: &str) -> Message {
         let mut admin = Peer::connect(self.handle.admin_addr().unwrap()).await;
-        admin.ask(format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await
+        admin
+            .ask(format!(
+                "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+            ))
+            .await
     }
 
     /// Connections to an upstream: open ones, and how many of them are idle.
@@ -169,7 +190,11 @@ impl TestGateway {
             }
         });
         let settled = settled.await.is_ok();
-        assert!(settled, "{upstream} has {last:?} (open, idle) connections, not {:?}", (open, idle));
+        assert!(
+            settled,
+            "{upstream} has {last:?} (open, idle) connections, not {:?}",
+            (open, idle)
+        );
     }
 }
 

@@ -42,25 +42,38 @@ impl H2Reply {
     /// A field of the head.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers().get(name).map(|value| value.to_str().unwrap())
+        self.head
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
     }
 
     /// A trailer field.
     #[must_use]
     pub fn trailer(&self, name: &str) -> Option<&str> {
-        self.trailers.as_ref()?.get(name).map(|value| value.to_str().unwrap())
+        self.trailers
+            .as_ref()?
+            .get(name)
+            .map(|value| value.to_str().unwrap())
     }
 }
 
 impl H2Client {
     /// Connects with prior knowledge.
     pub async fn connect(address: SocketAddr) -> Self {
-        Self::on(within("connecting", TcpStream::connect(address)).await.unwrap()).await
+        Self::on(
+            within("connecting", TcpStream::connect(address))
+                .await
+                .unwrap(),
+        )
+        .await
     }
 
     /// Speaks HTTP/2 on a stream.
     pub async fn on(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        let (sender, connection) = within("the handshake", h2::client::handshake(io)).await.unwrap();
+        let (sender, connection) = within("the handshake", h2::client::handshake(io))
+            .await
+            .unwrap();
         tokio::spawn(connection);
         Self { sender }
     }
@@ -71,7 +84,9 @@ impl H2Client {
         request: Request<()>,
         end: bool,
     ) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
-        let mut sender = within("room for a stream", self.sender.clone().ready()).await.unwrap();
+        let mut sender = within("room for a stream", self.sender.clone().ready())
+            .await
+            .unwrap();
         sender.send_request(request, end).unwrap()
     }
 
@@ -86,7 +101,9 @@ impl H2Client {
     /// The stream was reset.
     pub async fn try_ask(&self, request: Request<&'static str>) -> Result<H2Reply, h2::Error> {
         let (parts, body) = request.into_parts();
-        let (response, mut send) = self.open(Request::from_parts(parts, ()), body.is_empty()).await;
+        let (response, mut send) = self
+            .open(Request::from_parts(parts, ()), body.is_empty())
+            .await;
         if !body.is_empty() {
             send.send_data(Bytes::from_static(body.as_bytes()), true)?;
         }
@@ -107,14 +124,22 @@ impl H2Client {
             body.extend_from_slice(&data);
         }
         let trailers = within("trailers", stream.trailers()).await?;
-        Ok(H2Reply { head: Response::from_parts(parts, ()), body, trailers })
+        Ok(H2Reply {
+            head: Response::from_parts(parts, ()),
+            body,
+            trailers,
+        })
     }
 }
 
 /// Serves HTTP/2 with prior knowledge; `answer` is run for each stream. The counter counts connections.
 pub async fn h2_upstream<F, A>(answer: F) -> (SocketAddr, Arc<AtomicUsize>)
 where
-    F: Fn(Request<RecvStream>, h2::server::SendResponse<Bytes>) -> A + Send + Sync + Clone + 'static,
+    F: Fn(Request<RecvStream>, h2::server::SendResponse<Bytes>) -> A
+        + Send
+        + Sync
+        + Clone
+        + 'static,
     A: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -126,7 +151,9 @@ where
             counter.fetch_add(1, Ordering::SeqCst);
             let answer = answer.clone();
             tokio::spawn(async move {
-                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                    return;
+                };
                 while let Some(Ok((request, respond))) = connection.accept().await {
                     tokio::spawn(answer(request, respond));
                 }

@@ -38,7 +38,11 @@ impl Message {
     /// The status of a response.
     #[must_use]
     pub fn status(&self) -> u16 {
-        let status = self.line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = self
+            .line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         status.unwrap_or_else(|| panic!("no status in {:?}", self.line))
     }
 
@@ -52,7 +56,11 @@ impl Message {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.all(name);
-        assert!(found.len() < 2, "{name} is there {} times: {found:?}", found.len());
+        assert!(
+            found.len() < 2,
+            "{name} is there {} times: {found:?}",
+            found.len()
+        );
         found.first().copied()
     }
 
@@ -60,13 +68,19 @@ impl Message {
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
         let fields = self.headers.iter();
-        fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        fields
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The value of a trailer field.
     #[must_use]
     pub fn trailer(&self, name: &str) -> Option<&str> {
-        let found = self.trailers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self
+            .trailers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -80,7 +94,11 @@ impl Message {
 impl Peer {
     /// Takes any stream.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { io: Box::new(io), socket: None, buf: Vec::new() }
+        Self {
+            io: Box::new(io),
+            socket: None,
+            buf: Vec::new(),
+        }
     }
 
     /// Takes a TCP connection.
@@ -88,17 +106,28 @@ impl Peer {
     pub fn tcp(stream: TcpStream) -> Self {
         let socket = socket2::SockRef::from(&stream).try_clone().ok();
         stream.set_nodelay(true).unwrap();
-        Self { socket, ..Self::new(stream) }
+        Self {
+            socket,
+            ..Self::new(stream)
+        }
     }
 
     /// Connects over TCP.
     pub async fn connect(address: std::net::SocketAddr) -> Self {
-        Self::tcp(within("connecting", TcpStream::connect(address)).await.unwrap())
+        Self::tcp(
+            within("connecting", TcpStream::connect(address))
+                .await
+                .unwrap(),
+        )
     }
 
     /// Connects to a Unix socket.
     pub async fn unix(path: &std::path::Path) -> Self {
-        Self::new(within("connecting", UnixStream::connect(path)).await.unwrap())
+        Self::new(
+            within("connecting", UnixStream::connect(path))
+                .await
+                .unwrap(),
+        )
     }
 
     /// Makes the kernel buffers of the socket small, so that little is in flight.
@@ -160,7 +189,8 @@ impl Peer {
     pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(&request).await;
         let head_only = request.as_ref().starts_with(b"HEAD ");
-        self.response_to(if head_only { "HEAD" } else { "GET" }).await
+        self.response_to(if head_only { "HEAD" } else { "GET" })
+            .await
     }
 
     /// Reads one request with its body.
@@ -191,7 +221,11 @@ impl Peer {
             if let Some(at) = find(&self.buf, b"\r\n\r\n") {
                 break at;
             }
-            assert!(self.fill().await, "the connection ended within a head: {:?}", self.arrived());
+            assert!(
+                self.fill().await,
+                "the connection ended within a head: {:?}",
+                self.arrived()
+            );
         };
         let head = String::from_utf8_lossy(&self.buf[..end]).into_owned();
         self.buf.drain(..end + 4);
@@ -204,7 +238,10 @@ impl Peer {
     }
 
     async fn body(&mut self, message: &mut Message, response: bool) {
-        if message.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        if message
+            .header("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
             message.chunked = true;
             while let Some(chunk) = self.chunk().await {
                 message.body.extend_from_slice(&chunk);
@@ -227,7 +264,8 @@ impl Peer {
     /// Reads one chunk; `None` for the last one, whose trailers are left.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         let size = self.line().await;
-        let size = usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("a chunk size: {size:?}"));
+        let size =
+            usize::from_str_radix(&size, 16).unwrap_or_else(|_| panic!("a chunk size: {size:?}"));
         if size == 0 {
             return None;
         }
@@ -244,7 +282,11 @@ impl Peer {
                 self.buf.drain(..at + 2);
                 return line;
             }
-            assert!(self.fill().await, "the connection ended within a line: {:?}", self.arrived());
+            assert!(
+                self.fill().await,
+                "the connection ended within a line: {:?}",
+                self.arrived()
+            );
         }
     }
 
@@ -265,7 +307,10 @@ impl Peer {
         let mut left = length;
         while left > 0 {
             if self.buf.is_empty() {
-                assert!(self.fill().await, "the connection ended {left} bytes too early");
+                assert!(
+                    self.fill().await,
+                    "the connection ended {left} bytes too early"
+                );
             }
             let step = left.min(self.buf.len());
             self.buf.drain(..step);
@@ -282,7 +327,11 @@ impl Peer {
     /// Waits until the other side has closed or reset the connection, and has sent nothing more.
     pub async fn closed(&mut self) {
         while self.fill().await {}
-        assert!(self.buf.is_empty(), "unexpected bytes before the end: {:?}", self.arrived());
+        assert!(
+            self.buf.is_empty(),
+            "unexpected bytes before the end: {:?}",
+            self.arrived()
+        );
     }
 
     /// What arrived and was not read yet.
@@ -294,7 +343,10 @@ impl Peer {
     /// Whether nothing was sent and the connection is open. Only a hint: looks once.
     pub async fn is_quiet(&mut self) -> bool {
         let mut space = [0u8; 1];
-        let read = tokio::time::timeout(std::time::Duration::from_millis(50), self.io.read(&mut space));
+        let read = tokio::time::timeout(
+            std::time::Duration::from_millis(50),
+            self.io.read(&mut space),
+        );
         self.buf.is_empty() && read.await.is_err()
     }
 
@@ -321,26 +373,38 @@ impl Peer {
         if !self.buf.is_empty() {
             return false;
         }
-        !self.io.read_buf(&mut self.buf).await.is_ok_and(|read| read > 0)
+        !self
+            .io
+            .read_buf(&mut self.buf)
+            .await
+            .is_ok_and(|read| read > 0)
     }
 
     async fn fill(&mut self) -> bool {
         self.buf.reserve(64 * 1024);
-        within("receiving", self.io.read_buf(&mut self.buf)).await.is_ok_and(|read| read > 0)
+        within("receiving", self.io.read_buf(&mut self.buf))
+            .await
+            .is_ok_and(|read| read > 0)
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("arrived", &self.arrived()).finish_non_exhaustive()
+        f.debug_struct("Peer")
+            .field("arrived", &self.arrived())
+            .finish_non_exhaustive()
     }
 }
 
 fn field(line: &str) -> (String, String) {
-    let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("a field line: {line:?}"));
+    let (name, value) = line
+        .split_once(':')
+        .unwrap_or_else(|| panic!("a field line: {line:?}"));
     (name.to_owned(), value.trim().to_owned())
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -25,7 +25,11 @@ fn roots(ca: &TestCa) -> Arc<RootCertStore> {
 
 /// A client that trusts `ca` and shows `certificate`, if any.
 #[must_use]
-pub fn client_config(ca: &TestCa, certificate: Option<&TestCertificate>, alpn: &[&str]) -> Arc<ClientConfig> {
+pub fn client_config(
+    ca: &TestCa,
+    certificate: Option<&TestCertificate>,
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -43,14 +47,19 @@ pub fn client_config(ca: &TestCa, certificate: Option<&TestCertificate>, alpn: &
 
 /// A server with `certificate` that asks clients for one of `clients`, if given.
 #[must_use]
-pub fn server_config(certificate: &TestCertificate, clients: Option<&TestCa>, alpn: &[&str]) -> Arc<ServerConfig> {
+pub fn server_config(
+    certificate: &TestCertificate,
+    clients: Option<&TestCa>,
+    alpn: &[&str],
+) -> Arc<ServerConfig> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .unwrap();
     let builder = match clients {
         Some(ca) => {
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca), provider);
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca), provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())
         }
         None => builder.with_no_client_auth(),
@@ -72,7 +81,11 @@ pub async fn tls_client(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = within("connecting", TcpStream::connect(address)).await?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    within("the handshake", TlsConnector::from(config).connect(name, stream)).await
+    within(
+        "the handshake",
+        TlsConnector::from(config).connect(name, stream),
+    )
+    .await
 }
 
 /// The protocol two sides agreed on.
@@ -86,7 +99,10 @@ pub fn alpn(stream: &TlsStream<TcpStream>) -> Option<String> {
 ///
 /// # Errors
 /// Why there is no session.
-pub async fn tls_upstream(upstream: &Upstream, config: Arc<ServerConfig>) -> std::io::Result<(Peer, Option<String>)> {
+pub async fn tls_upstream(
+    upstream: &Upstream,
+    config: Arc<ServerConfig>,
+) -> std::io::Result<(Peer, Option<String>)> {
     let stream = upstream.accept().await.into_io();
     let stream = within("the handshake", TlsAcceptor::from(config).accept(stream)).await?;
     let name = stream.get_ref().1.server_name().map(ToOwned::to_owned);

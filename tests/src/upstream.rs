@@ -18,7 +18,9 @@ pub struct Upstream {
 impl Upstream {
     /// Listens on a free port of the loopback address.
     pub async fn bind() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
     }
 
     /// Where it listens.
@@ -29,7 +31,9 @@ impl Upstream {
 
     /// Takes the next connection.
     pub async fn accept(&self) -> Peer {
-        let (stream, _) = within("a connection from the gateway", self.listener.accept()).await.unwrap();
+        let (stream, _) = within("a connection from the gateway", self.listener.accept())
+            .await
+            .unwrap();
         Peer::tcp(stream)
     }
 
@@ -47,7 +51,9 @@ impl Upstream {
         let counter = count.clone();
         tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = upstream.listener.accept().await else { return };
+                let Ok((stream, _)) = upstream.listener.accept().await else {
+                    return;
+                };
                 counter.fetch_add(1, Ordering::SeqCst);
                 let answer = answer.clone();
                 tokio::spawn(async move {
@@ -92,7 +98,8 @@ fn mirrored(request: &Message) -> Vec<u8> {
     text.push('\n');
     let mut body = text.into_bytes();
     body.extend_from_slice(&request.body);
-    let mut reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut reply =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
     if !request.line.starts_with("HEAD ") {
         reply.extend_from_slice(&body);
     }
@@ -102,11 +109,18 @@ fn mirrored(request: &Message) -> Vec<u8> {
 impl Peer {
     /// The next request, or `None` when the other side closes between two.
     pub async fn next_request(&mut self) -> Option<Message> {
-        if self.at_end().await { None } else { Some(self.request().await) }
+        if self.at_end().await {
+            None
+        } else {
+            Some(self.request().await)
+        }
     }
 }
 
 /// A port of the loopback address on which nobody listens.
 pub fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

@@ -1,5 +1,9 @@
 //! Connections that stop speaking HTTP: WebSockets over HTTP/1 and HTTP/2, and requests for that which are refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something unexpected happens")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where something unexpected happens"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +22,9 @@ async fn echo_server() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+                    return;
+                };
                 while let Some(Ok(message)) = socket.next().await {
                     if message.is_close() {
                         break;
@@ -43,22 +49,34 @@ const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\
 async fn a_websocket_echoes_through_the_gateway() {
     let gateway = TestGateway::to(echo_server().await).await;
     let stream = TcpStream::connect(gateway.addr()).await.unwrap();
-    let (mut socket, response) =
-        within("the handshake", tokio_tungstenite::client_async("ws://test/chat", stream)).await.unwrap();
+    let (mut socket, response) = within(
+        "the handshake",
+        tokio_tungstenite::client_async("ws://test/chat", stream),
+    )
+    .await
+    .unwrap();
     assert_eq!(response.status(), 101);
     for message in [
         Message::text("hello"),
         Message::binary(vec![7u8; 300_000]),
         Message::text(String::new()),
     ] {
-        within("sending", socket.send(message.clone())).await.unwrap();
-        assert_eq!(within("the echo", socket.next()).await.unwrap().unwrap(), message);
+        within("sending", socket.send(message.clone()))
+            .await
+            .unwrap();
+        assert_eq!(
+            within("the echo", socket.next()).await.unwrap().unwrap(),
+            message
+        );
     }
     within("closing", socket.close(None)).await.unwrap();
     while let Some(Ok(_)) = within("the end", socket.next()).await {}
     let ended = gateway.ended().await;
     assert_eq!((ended.status, ended.aborted), (101, false), "{ended:?}");
-    assert!(ended.bytes_in > 300_000 && ended.bytes_out > 300_000, "{ended:?}");
+    assert!(
+        ended.bytes_in > 300_000 && ended.bytes_out > 300_000,
+        "{ended:?}"
+    );
     gateway.settles("up", 0, 0).await;
 }
 
@@ -72,13 +90,33 @@ async fn the_handshake_reaches_the_upstream_whole() {
     let mut peer = upstream.accept().await;
     let request = peer.request().await;
     assert_eq!(request.header("upgrade"), Some("websocket"));
-    assert!(request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
-    assert_eq!(request.header("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
-    assert_eq!((request.header("content-length"), request.header("transfer-encoding")), (None, None));
+    assert!(
+        request
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("upgrade"))
+    );
+    assert_eq!(
+        request.header("sec-websocket-key"),
+        Some("dGhlIHNhbXBsZSBub25jZQ==")
+    );
+    assert_eq!(
+        (
+            request.header("content-length"),
+            request.header("transfer-encoding")
+        ),
+        (None, None)
+    );
     peer.send(format!("{SWITCHED}soon")).await;
     let reply = client.head().await;
-    assert_eq!((reply.status(), reply.header("upgrade")), (101, Some("websocket")));
-    assert!(reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
+    assert_eq!(
+        (reply.status(), reply.header("upgrade")),
+        (101, Some("websocket"))
+    );
+    assert!(
+        reply
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("upgrade"))
+    );
     assert_eq!(client.exactly(4).await, b"soon");
     assert_eq!(peer.exactly(5).await, b"early");
     // Both ways at a time, in any order.
@@ -148,11 +186,19 @@ async fn a_refused_upgrade_is_an_ordinary_reply() {
         client.send(ASKING).await;
         let mut peer = upstream.accept().await;
         peer.request().await;
-        peer.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nupgrade: websocket\r\n\r\nno")).await;
+        peer.send(format!(
+            "HTTP/1.1 {status}\r\ncontent-length: 2\r\nupgrade: websocket\r\n\r\nno"
+        ))
+        .await;
         let reply = client.response().await;
-        assert_eq!((&reply.status().to_string()[..], reply.text().as_str()), (&status[..3], "no"));
+        assert_eq!(
+            (&reply.status().to_string()[..], reply.text().as_str()),
+            (&status[..3], "no")
+        );
         // Both connections go on with HTTP.
-        client.send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        client
+            .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+            .await;
         assert_eq!(peer.request().await.target(), "/next");
         peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
         assert_eq!(client.response().await.status(), 204);
@@ -167,13 +213,21 @@ async fn a_route_that_does_not_upgrade_sends_an_ordinary_request() {
     client.send(ASKING).await;
     let mut peer = upstream.accept().await;
     let request = within("the whole request", peer.request()).await;
-    for name in ["upgrade", "connection", "transfer-encoding", "content-length"] {
+    for name in [
+        "upgrade",
+        "connection",
+        "transfer-encoding",
+        "content-length",
+    ] {
         assert_eq!(request.header(name), None, "{name}");
     }
-    peer.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno").await;
+    peer.send("HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno")
+        .await;
     let reply = client.response().await;
     assert_eq!((reply.status(), reply.text().as_str()), (400, "no"));
-    client.send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    client
+        .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
     assert_eq!(peer.request().await.target(), "/next");
 }
 
@@ -201,7 +255,8 @@ async fn an_upgrade_that_a_filter_answers_leaves_the_connection_usable() {
 #[tokio::test]
 async fn a_tunnel_without_a_word_ends_with_the_idle_timeout() {
     let upstream = Upstream::bind().await;
-    let gateway = TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms }", "")).await;
+    let gateway =
+        TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms }", "")).await;
     let mut client = gateway.client().await;
     client.send(ASKING).await;
     let mut peer = upstream.accept().await;
@@ -237,7 +292,17 @@ async fn a_websocket_over_http2_reaches_an_http1_upstream() {
     let client = H2Client::connect(gateway.addr()).await;
     // The server's settings come with the first round trip.
     assert_eq!(
-        client.try_ask(Request::builder().method("CONNECT").uri("x:1").body("").unwrap()).await.unwrap().status(),
+        client
+            .try_ask(
+                Request::builder()
+                    .method("CONNECT")
+                    .uri("x:1")
+                    .body("")
+                    .unwrap()
+            )
+            .await
+            .unwrap()
+            .status(),
         405
     );
     assert!(client.sender.is_extended_connect_protocol_enabled());
@@ -245,7 +310,10 @@ async fn a_websocket_over_http2_reaches_an_http1_upstream() {
     let mut peer = upstream.accept().await;
     let request = peer.request().await;
     assert_eq!(request.line, "GET /chat HTTP/1.1");
-    assert_eq!((request.header("upgrade"), request.header("host")), (Some("websocket"), Some("test")));
+    assert_eq!(
+        (request.header("upgrade"), request.header("host")),
+        (Some("websocket"), Some("test"))
+    );
     assert_eq!(request.header("sec-websocket-key").map(str::len), Some(24));
     peer.send(SWITCHED).await;
     let response = within("a response", response).await.unwrap();
@@ -271,10 +339,18 @@ async fn a_websocket_over_http2_that_is_refused_gets_the_refusal() {
     for route in ["", "upgrade: false"] {
         let gateway = TestGateway::start(route_to(upstream, route, "")).await;
         let client = H2Client::connect(gateway.addr()).await;
-        let _ = client.try_ask(Request::get("http://test/").body("").unwrap()).await;
+        let _ = client
+            .try_ask(Request::get("http://test/").body("").unwrap())
+            .await;
         let (response, _send) = client.open(extended(), false).await;
-        let reply = H2Client::read(within("a response", response).await.unwrap()).await.unwrap();
-        assert_eq!((reply.status(), reply.body.as_slice()), (403, &b"no"[..]), "{route}");
+        let reply = H2Client::read(within("a response", response).await.unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            (reply.status(), reply.body.as_slice()),
+            (403, &b"no"[..]),
+            "{route}"
+        );
     }
 }
 
@@ -284,7 +360,11 @@ async fn an_http2_upstream_gets_no_half_open_upgrade() {
         // An ordinary request, complete: there is nothing to wait for.
         let end = request.body().is_end_stream();
         let mut response = http::Response::new(());
-        *response.status_mut() = if end { http::StatusCode::FORBIDDEN } else { http::StatusCode::IM_A_TEAPOT };
+        *response.status_mut() = if end {
+            http::StatusCode::FORBIDDEN
+        } else {
+            http::StatusCode::IM_A_TEAPOT
+        };
         respond.send_response(response, true).unwrap();
     })
     .await;

@@ -44,7 +44,9 @@ fn registry() -> Result<Registry, StartError> {
         if config.domain.is_empty() || config.domain.starts_with('.') {
             return Err(BuildError::new("write the domain itself: `shops.example`").at("domain"));
         }
-        Ok(Tenant { suffix: format!(".{}", config.domain) })
+        Ok(Tenant {
+            suffix: format!(".{}", config.domain),
+        })
     });
     Ok(registry.build()?)
 }
@@ -58,14 +60,23 @@ async fn main() -> check::CheckResult {
         println!("{:#}", registry()?.schema());
         return Ok(());
     }
-    let file = std::env::args().nth(1).unwrap_or_else(|| "gateway.yaml".to_owned());
-    let gateway = Gateway::builder(registry()?).mode(stack::Bespoke).files([file]).watch(true).build()?;
+    let file = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "gateway.yaml".to_owned());
+    let gateway = Gateway::builder(registry()?)
+        .mode(stack::Bespoke)
+        .files([file])
+        .watch(true)
+        .build()?;
     Ok(gateway.serve().await?)
 }
 
 async fn self_check() -> check::CheckResult {
     let schema = registry()?.schema();
-    check::expect(&schema.to_string(), "The domain whose subdomains are tenants.")?;
+    check::expect(
+        &schema.to_string(),
+        "The domain whose subdomains are tenants.",
+    )?;
 
     let (upstream, _running) = check::upstream("shop").await?;
     let config = include_str!("../gateway.yaml").replace("127.0.0.1:3000", &upstream.to_string());
@@ -81,10 +92,7 @@ async fn self_check() -> check::CheckResult {
 
     let gateway = Gateway::builder(registry()?)
         .mode(stack::Bespoke)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+        .yaml(config);
     let (web, handle) = check::start(gateway).await?;
     let reply = check::get(web, "/", "host: gold.shops.example\r\n").await?;
     check::expect(&reply, "HTTP/1.1 200 OK")?;

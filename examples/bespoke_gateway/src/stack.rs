@@ -16,7 +16,10 @@ impl Mode for Bespoke {
     }
 
     fn layers(&self) -> Vec<LayerInfo> {
-        EdgeMode::layers_with("hygiene", &[LayerInfo::new("took", "says how long it took")])
+        EdgeMode::layers_with(
+            "hygiene",
+            &[LayerInfo::new("took", "says how long it took")],
+        )
     }
 
     fn assemble(&self, parts: ListenerParts) -> SharedService {

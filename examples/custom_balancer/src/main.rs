@@ -58,7 +58,11 @@ async fn main() -> check::CheckResult {
     if check::asked_for("--check") {
         return self_check().await;
     }
-    Gateway::builder(registry()?).yaml(CONFIG).build()?.serve().await?;
+    Gateway::builder(registry()?)
+        .yaml(CONFIG)
+        .build()?
+        .serve()
+        .await?;
     Ok(())
 }
 
@@ -68,11 +72,7 @@ async fn self_check() -> check::CheckResult {
     let config = CONFIG
         .replace("127.0.0.1:3000", &primary.to_string())
         .replace("127.0.0.1:3001", &standby.to_string());
-    let gateway = Gateway::builder(registry()?)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(registry()?).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     for _ in 0..10 {

@@ -48,7 +48,8 @@ fn read(path: &Path) -> Result<Vec<EndpointSpec>, DiscoveryError> {
 }
 
 fn registry() -> Result<Registry, StartError> {
-    let registry = portcullis::registry().discovery("acme.file", |config: AddressFile, _| Ok(config));
+    let registry =
+        portcullis::registry().discovery("acme.file", |config: AddressFile, _| Ok(config));
     Ok(registry.build()?)
 }
 
@@ -66,23 +67,24 @@ async fn main() -> check::CheckResult {
     if check::asked_for("--check") {
         return self_check().await;
     }
-    Gateway::builder(registry()?).yaml(CONFIG).build()?.serve().await?;
+    Gateway::builder(registry()?)
+        .yaml(CONFIG)
+        .build()?
+        .serve()
+        .await?;
     Ok(())
 }
 
 async fn self_check() -> check::CheckResult {
     let (first, _first) = check::upstream("first").await?;
     let (second, _second) = check::upstream("second").await?;
-    let file = std::env::temp_dir().join(format!("portcullis-addresses-{}.txt", std::process::id()));
+    let file =
+        std::env::temp_dir().join(format!("portcullis-addresses-{}.txt", std::process::id()));
     std::fs::write(&file, format!("{first}\n"))?;
     let config = CONFIG
         .replace("addresses.txt", &file.to_string_lossy())
         .replace("every: 1s", "every: 20ms");
-    let gateway = Gateway::builder(registry()?)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(registry()?).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     until(web, "first").await?;

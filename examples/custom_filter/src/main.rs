@@ -41,7 +41,11 @@ impl Filter for Guard {
     async fn on_request(&self, cx: &mut FilterCx<'_>) -> Result<Flow, GatewayError> {
         // The body is put back, so that the upstream sees it too; 413 if it is longer than the limit.
         let body = cx.buffer_request(self.limit).await?;
-        if body.data.windows(self.word.len()).any(|part| part == self.word) {
+        if body
+            .data
+            .windows(self.word.len())
+            .any(|part| part == self.word)
+        {
             let error = GatewayError::rejected("reading a body: it contains the forbidden word");
             return Err(error.with_reason("acme_guard"));
         }
@@ -61,15 +65,20 @@ struct GuardConfig {
 
 fn registry() -> Result<Registry, StartError> {
     let registry = portcullis::registry()
-        .head_filter("acme.stamp", |config: StampConfig, _| match config.text.parse() {
-            Ok(value) => Ok(Stamp(value)),
-            Err(_) => Err(BuildError::new("`text` must be visible ASCII").at("text")),
+        .head_filter("acme.stamp", |config: StampConfig, _| {
+            match config.text.parse() {
+                Ok(value) => Ok(Stamp(value)),
+                Err(_) => Err(BuildError::new("`text` must be visible ASCII").at("text")),
+            }
         })
         .async_filter("acme.guard", |config: GuardConfig, _| {
             if config.word.is_empty() {
                 return Err(BuildError::new("an empty word occurs everywhere").at("word"));
             }
-            Ok(Guard { word: config.word.into(), limit: config.limit.as_len() })
+            Ok(Guard {
+                word: config.word.into(),
+                limit: config.limit.as_len(),
+            })
         });
     Ok(registry.build()?)
 }
@@ -93,18 +102,18 @@ async fn main() -> check::CheckResult {
     if check::asked_for("--check") {
         return self_check().await;
     }
-    Gateway::builder(registry()?).yaml(CONFIG).build()?.serve().await?;
+    Gateway::builder(registry()?)
+        .yaml(CONFIG)
+        .build()?
+        .serve()
+        .await?;
     Ok(())
 }
 
 async fn self_check() -> check::CheckResult {
     let (upstream, _running) = check::upstream("stored").await?;
     let config = CONFIG.replace("127.0.0.1:3000", &upstream.to_string());
-    let gateway = Gateway::builder(registry()?)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(registry()?).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     let reply = check::send(web, "POST / HTTP/1.1\r\n", "name=Robert").await?;

@@ -6,17 +6,15 @@ mod check;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use portcullis::config::TimeSpan;
 use portcullis::gateway::{ChainLayer, EdgeMode, LayerInfo, ListenerParts, PanicGuardLayer};
-use portcullis::http::{HeaderName, HeaderValue, StatusCode};
+use portcullis::http::StatusCode;
 use portcullis::select::SelectRoute;
 use portcullis::{Gateway, Mode, NoConfig, Registry, SharedService, StartError, island};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tower::ServiceBuilder;
-use tower::util::MapResponseLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
@@ -37,8 +35,11 @@ fn registry() -> Result<Registry, StartError> {
     let registry = portcullis::registry()
         .layer("acme.gzip", |_: NoConfig, _| Ok(CompressionLayer::new()))
         .layer("acme.deadline", |config: DeadlineConfig, _| {
-            let status = StatusCode::GATEWAY_TIMEOUT;
-            Ok(TimeoutLayer::with_status_code(status, Duration::from(config.after)))
+            let after = config.after.into();
+            Ok(TimeoutLayer::with_status_code(
+                StatusCode::GATEWAY_TIMEOUT,
+                after,
+            ))
         });
     Ok(registry.build()?)
 }
@@ -58,52 +59,34 @@ impl Mode for Traced {
         let own = [
             LayerInfo::new("trace", "a span for each request"),
             LayerInfo::new("tally", "counts requests"),
-            LayerInfo::new("via", "says who answered"),
         ];
         EdgeMode::layers_with("hygiene", &own)
     }
 
     fn assemble(&self, parts: ListenerParts) -> SharedService {
-        let via = MapResponseLayer::new(|mut response: portcullis::Response| {
-            let name = HeaderName::from_static("x-answered-by");
-            response.headers_mut().insert(name, HeaderValue::from_static("traced"));
-            response
-        });
         SharedService::new(
             ServiceBuilder::new()
                 .layer(PanicGuardLayer)
                 .layer(parts.hygiene)
                 .layer(island(TraceLayer::new_for_http()))
                 .layer(island(TallyLayer::new(self.requests.clone())))
-                .layer(island(via))
                 .layer(ChainLayer::new(parts.filters))
                 .service(SelectRoute::new(parts.table)),
         )
     }
 }
 
-const CONFIG: &str = "
-listeners:
-  - { name: web, bind: '127.0.0.1:8080' }
-routes:
-  - name: text
-    filters: [{ type: acme.gzip }]
-    backends: [{ upstream: app }]
-  - name: slow
-    match: { path: /slow }
-    filters: [{ type: acme.deadline, after: 100ms }]
-    backends: [{ upstream: slow }]
-upstreams:
-  - { name: app, endpoints: ['127.0.0.1:3000'] }
-  - { name: slow, endpoints: ['127.0.0.1:3001'] }
-";
+const CONFIG: &str = include_str!("../gateway.yaml");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> check::CheckResult {
     if check::asked_for("--check") {
         return self_check().await;
     }
-    let gateway = Gateway::builder(registry()?).mode(Traced::default()).yaml(CONFIG).build()?;
+    let gateway = Gateway::builder(registry()?)
+        .mode(Traced::default())
+        .yaml(CONFIG)
+        .build()?;
     Ok(gateway.serve().await?)
 }
 
@@ -116,22 +99,19 @@ async fn self_check() -> check::CheckResult {
         .replace("127.0.0.1:3001", &silent.local_addr()?.to_string());
     let mode = Traced::default();
     let requests = mode.requests.clone();
-    let gateway = Gateway::builder(registry()?)
-        .mode(mode)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(registry()?).mode(mode).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     let reply = check::get(web, "/", "accept-encoding: gzip\r\n").await?;
     check::expect(&reply, "HTTP/1.1 200 OK")?;
     check::expect(&reply, "content-encoding: gzip")?;
-    check::expect(&reply, "x-answered-by: traced")?;
     check::expect(&check::get(web, "/slow", "").await?, "HTTP/1.1 504")?;
     let seen = requests.load(Ordering::Relaxed);
     if seen != 2 {
-        return Err(check::Wrong(format!("the layer of the mode counted {seen} requests instead of 2")).into());
+        return Err(check::Wrong(format!(
+            "the layer of the mode counted {seen} requests instead of 2"
+        ))
+        .into());
     }
 
     handle.shutdown().await;

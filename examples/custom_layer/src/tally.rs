@@ -22,7 +22,10 @@ impl<S> Layer<S> for TallyLayer {
     type Service = Tally<S>;
 
     fn layer(&self, inner: S) -> Tally<S> {
-        Tally { inner, requests: self.requests.clone() }
+        Tally {
+            inner,
+            requests: self.requests.clone(),
+        }
     }
 }
 

@@ -44,7 +44,10 @@ fn registry() -> Result<Registry, StartError> {
             return Err(BuildError::new("`percent` is at most 100").at("percent"));
         }
         match config.header.parse() {
-            Ok(header) => Ok(Share { header, percent: config.percent }),
+            Ok(header) => Ok(Share {
+                header,
+                percent: config.percent,
+            }),
             Err(_) => Err(BuildError::new("`header` must be a header name").at("header")),
         }
     });
@@ -71,7 +74,11 @@ async fn main() -> check::CheckResult {
     if check::asked_for("--check") {
         return self_check().await;
     }
-    Gateway::builder(registry()?).yaml(CONFIG).build()?.serve().await?;
+    Gateway::builder(registry()?)
+        .yaml(CONFIG)
+        .build()?
+        .serve()
+        .await?;
     Ok(())
 }
 
@@ -81,11 +88,7 @@ async fn self_check() -> check::CheckResult {
     let config = CONFIG
         .replace("127.0.0.1:3000", &stable.to_string())
         .replace("127.0.0.1:3001", &canary.to_string());
-    let gateway = Gateway::builder(registry()?)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(registry()?).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     check::expect(&check::get(web, "/", "").await?, "stable")?;
@@ -102,7 +105,10 @@ async fn self_check() -> check::CheckResult {
     }
     // The hash is the same everywhere, so this is not a matter of luck.
     if !(10..=30).contains(&taken) {
-        return Err(check::Wrong(format!("{taken} of 100 users went to the canary instead of about 20")).into());
+        return Err(check::Wrong(format!(
+            "{taken} of 100 users went to the canary instead of about 20"
+        ))
+        .into());
     }
 
     handle.shutdown().await;

@@ -34,11 +34,7 @@ async fn serve() -> Result<(), StartError> {
 async fn self_check() -> check::CheckResult {
     let (upstream, _running) = check::upstream("hello from upstream").await?;
     let config = CONFIG.replace("127.0.0.1:3000", &upstream.to_string());
-    let gateway = Gateway::builder(portcullis::registry().build()?)
-        .yaml(config)
-        .listen("web", "127.0.0.1:0")
-        .without_admin()
-        .build()?;
+    let gateway = Gateway::builder(portcullis::registry().build()?).yaml(config);
     let (web, handle) = check::start(gateway).await?;
 
     let reply = check::get(web, "/hello/world", "").await?;

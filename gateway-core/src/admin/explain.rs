@@ -1,5 +1,6 @@
 //! Which route a request would meet, and why the others lost, without sending anything.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -130,7 +131,7 @@ fn decode(text: &str) -> Result<String, String> {
 pub struct Explanation {
     /// What was asked.
     pub request: String,
-    /// The path as routes and upstreams see it, or why it is refused: `{"error": "..."}`.
+    /// The path as routes and upstreams see it, or why it is refused. Listeners that change it further say so.
     #[serde(serialize_with = "path_or_error")]
     pub path: Result<String, String>,
     /// What happens on each listener that could get it.
@@ -150,6 +151,8 @@ fn path_or_error<S: Serializer>(path: &Result<String, String>, serializer: S) ->
 pub struct ExplainedListener {
     /// The listener's name.
     pub listener: String,
+    /// The path as routes and upstreams see it where the listener's `merge_slashes` changes it further.
+    pub path: Option<String>,
     /// The listener's filters.
     pub filters: FilterList,
     /// The route that gets it.
@@ -234,7 +237,12 @@ pub(crate) fn explain(controller: &Controller, query: &ExplainQuery) -> Explanat
             continue;
         }
         let Some(live) = state.listeners.get(&listener.name) else { continue };
-        let view = RequestView::new(&query.method, &host, &path, &query.headers, &extensions)
+        let own = normalize(query.uri.path(), listener.hygiene.path)
+            .ok()
+            .filter(|own| **own != *path)
+            .map(Cow::into_owned);
+        let seen = own.as_deref().unwrap_or(&path);
+        let view = RequestView::new(&query.method, &host, seen, &query.headers, &extensions)
             .with_query(query.uri.query())
             .with_client_ip(query.peer.map(|peer| peer.ip()))
             .with_local_port(port(listener));
@@ -244,6 +252,7 @@ pub(crate) fn explain(controller: &Controller, query: &ExplainQuery) -> Explanat
         };
         listeners.push(ExplainedListener {
             listener: listener.name.to_string(),
+            path: own.clone(),
             filters: names(&listener.filters),
             verdicts: live.table.explain(&view, MAX_VERDICTS),
             error,
@@ -314,6 +323,9 @@ impl fmt::Display for Explanation {
         }
         for listener in &self.listeners {
             writeln!(f, "listener {}", listener.listener)?;
+            if let Some(path) = &listener.path {
+                writeln!(f, "  path as routes and upstreams see it here: {path}")?;
+            }
             if !listener.filters.is_empty() {
                 writeln!(f, "  filters: {}", listener.filters.join(", "))?;
             }

@@ -46,14 +46,16 @@ pub(crate) fn start(
         observers: crate::observe::Observers::default(),
         spans: None,
         admission: None,
+        process: Arc::default(),
     };
     let entry = ListenerEntry {
         service: SharedService::new(service::Admin::new(controller.clone())),
         settings: HttpSettings::default(),
         tls: None,
+        handler: None,
         telemetry: Arc::new(telemetry),
         _generation: Generation::new(0, Arc::default()),
     };
     let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));
-    Ok(listen::start(sockets, cell, &[worker], Some(256)))
+    Ok(listen::start(sockets, cell, &[worker], Some(256), Arc::default()))
 }

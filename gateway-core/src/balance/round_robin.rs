@@ -52,7 +52,14 @@ impl Picker for RoundRobinPicker {
         if self.schedule.is_empty() {
             return None;
         }
-        let turn = self.cursor.0.fetch_add(1, Ordering::Relaxed) % self.schedule.len();
+        // A further attempt takes no turn: else every request of a pair of endpoints, one of them broken,
+        // would begin with the broken one.
+        let turn = if cx.attempt == 0 {
+            self.cursor.0.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.cursor.0.load(Ordering::Relaxed)
+        };
+        let turn = turn % self.schedule.len();
         let (before, after) = self.schedule.split_at_checked(turn)?;
         let mut round = after
             .iter()

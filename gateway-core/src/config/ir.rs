@@ -41,7 +41,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Limits over all listeners.
     pub limits: Limits,
-    /// How long requests may go on after the gateway was told to stop or their listener was removed.
+    /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
 
@@ -81,6 +81,8 @@ pub struct Listener {
     pub tls: Option<ServerTlsPlan>,
     /// Filters before the route is chosen.
     pub filters: Vec<PluginSpec>,
+    /// What serves its connections, if that is not HTTP.
+    pub handler: Option<PluginSpec>,
     /// Limits of this listener.
     pub limits: Limits,
     /// One socket per worker. Never for Unix sockets.

@@ -30,7 +30,8 @@ pub enum ErrorClass {
     UpstreamReset,
     /// The upstream's answer is not valid HTTP: 502.
     UpstreamProtocol,
-    /// The client went away before its reply was complete: logged as 499, never sent.
+    /// The client went away before its reply was complete. The log shows the status that was sent, or 0 when there was
+    /// none, with reason `client_gone`.
     ClientGone,
     /// A method or protocol the gateway does not serve: 501.
     NotImplemented,

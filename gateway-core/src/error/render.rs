@@ -81,6 +81,8 @@ pub fn render(error: &GatewayError, form: ErrorForm) -> Response {
     response
         .extensions_mut()
         .insert::<ErrorClass>(error.class());
+    // A retry around the filters of a backend decides by these: it sees the rendered error only.
+    response.extensions_mut().insert(error.retry_safety());
     response
 }
 

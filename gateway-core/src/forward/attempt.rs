@@ -12,7 +12,7 @@ use super::{Backend, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
-use crate::error::{ErrorClass, GatewayError};
+use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::grpc;
 use crate::handler::{Handler, Request, Response};
@@ -131,8 +131,13 @@ impl Forward {
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
             let outcome = backend.send(&parts, replay.attempt(), cx, exchange).await;
             let wanted = match &outcome {
-                Ok(response) => policy.wants_status(response.status(), &parts.method),
-                Err(failure) => policy.wants_error(&failure.error, &parts.method),
+                Ok(response) => match rendered(response) {
+                    Some((class, safety)) => policy.wants_error(class, safety, &parts.method),
+                    None => policy.wants_status(response.status(), &parts.method),
+                },
+                Err(AttemptFailure { error, .. }) => {
+                    policy.wants_error(error.class(), error.retry_safety(), &parts.method)
+                }
             };
             let left = done_by.is_none_or(|by| by > Clock.now());
             if !wanted
@@ -143,8 +148,12 @@ impl Forward {
             {
                 return outcome.map_err(|failure| failure.error);
             }
-            if let Some(endpoint) = &exchange.state().endpoint {
-                tried.push(endpoint.id());
+            {
+                let mut state = exchange.state();
+                tried.extend(state.endpoint.as_ref().map(|endpoint| endpoint.id()));
+                // Filters of the backend had the failure rendered, which wrote it down; it is not the end.
+                state.reason = None;
+                state.error = None;
             }
             // The response that is not wanted must go before the next attempt: it holds a connection.
             drop(outcome);
@@ -154,6 +163,12 @@ impl Forward {
             number += 1;
         }
     }
+}
+
+/// What went wrong, if a reply is an error of the gateway's that the filters of a backend have rendered.
+fn rendered(response: &Response) -> Option<(ErrorClass, RetrySafety)> {
+    let extensions = response.extensions();
+    Some((*extensions.get()?, *extensions.get()?))
 }
 
 impl Backend {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::header::EXPECT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use http_body::Body as HttpBody;
 
-use super::outgoing;
+use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
 use crate::balance::{PickCx, stable_hash};
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
@@ -16,84 +16,19 @@ use crate::connect::{ConnectCx, ConnectError, SharedConnector};
 use crate::error::{ErrorClass, GatewayError, Origin, RetrySafety};
 use crate::exchange::Exchange;
 use crate::handler::Response;
-use crate::http1::{BodyFraming, HeadLimits};
-use crate::pool::{Checkout, Lease, Place, Pool, PoolLimits};
+use crate::http1::BodyFraming;
+use crate::pool::{Checkout, Lease, Place, Pool};
 use crate::proto::{h1, h2};
 use crate::settings::Protocol;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Endpoint, EndpointId, Outcome, Upstream};
 
-/// How an upstream is spoken to.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UpstreamSettings {
-    /// The HTTP version spoken.
-    pub protocol: Protocol,
-    /// Limits of the connections to each endpoint.
-    pub pool: PoolLimits,
-    /// Requests in flight at most, over all endpoints; `None` for no limit.
-    pub max_requests: Option<u32>,
-    /// How long connecting may take, TLS included.
-    pub connect_timeout: Duration,
-    /// What the upstream sees as `Host`.
-    pub host: HostPolicy,
-    /// What consistent balancing hashes.
-    pub hash: HashKey,
-    /// Limits of response heads.
-    pub limits: HeadLimits,
-    /// How many pool shards to keep: one per worker.
-    pub shards: usize,
-}
-
-impl Default for UpstreamSettings {
-    fn default() -> Self {
-        Self {
-            protocol: Protocol::Auto,
-            pool: PoolLimits::default(),
-            max_requests: None,
-            connect_timeout: Duration::from_secs(5),
-            host: HostPolicy::Preserve,
-            hash: HashKey::ClientIp,
-            limits: HeadLimits::default(),
-            shards: 1,
-        }
-    }
-}
-
-/// What an upstream sees as `Host`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HostPolicy {
-    /// What the client sent.
-    #[default]
-    Preserve,
-    /// The endpoint's host name, or its address.
-    Endpoint,
-    /// This.
-    Fixed(HeaderValue),
-}
-
-/// What ring hash and maglev hash to keep a client on an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HashKey {
-    /// The client's address.
-    #[default]
-    ClientIp,
-    /// A header; requests without it are spread.
-    Header(HeaderName),
-    /// A cookie; requests without it are spread.
-    Cookie(String),
-    /// The path.
-    Path,
-}
-
 /// An upstream and how it is spoken to. Kept across reloads that leave its configuration alone.
 #[derive(Debug)]
 pub struct UpstreamClient {
-    upstream: Arc<Upstream>,
-    connector: SharedConnector,
-    settings: UpstreamSettings,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) connector: SharedConnector,
+    pub(super) settings: UpstreamSettings,
     hashes: bool,
 }
 
@@ -275,14 +210,21 @@ impl UpstreamClient {
                         }
                     }
                 }
-                Ok(Channel::Http2(sender)) => {
+                Ok(Channel::Http2 { sender, reused }) => {
                     if Upgrade::of_parts(parts).is_some() {
                         // Upgrades are not passed on over HTTP/2: it is an ordinary request there, without
                         // the body that stands for the tunnel.
                         body = Body::empty();
                     }
-                    return h2::send(sender, self.http2_request(endpoint, parts, body)?, cx, exchange)
-                        .await;
+                    let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
+                    match h2::send(sender, request, cx, exchange).await {
+                        // The connection was about to go: the next one is a better one, in the end a fresh one.
+                        Err(AttemptFailure { error, body: Some(untouched) }) if reused => {
+                            tracing::debug!(%error, "an http/2 connection went away");
+                            body = untouched;
+                        }
+                        outcome => return outcome,
+                    }
                 }
                 Err(error) => {
                     return Err(AttemptFailure {
@@ -294,7 +236,7 @@ impl UpstreamClient {
         }
     }
 
-    async fn send_http1(
+    pub(super) async fn send_http1(
         &self,
         endpoint: &Endpoint,
         lease: Lease,
@@ -329,13 +271,14 @@ impl UpstreamClient {
         h1::send(lease, &outgoing, body, limits, exchange).await
     }
 
-    fn http2_request(
+    pub(super) fn http2_request(
         &self,
         endpoint: &Endpoint,
         parts: &Parts,
         body: Body,
+        secure: bool,
     ) -> Result<crate::handler::Request, AttemptFailure> {
-        outgoing::http2_request(parts, body, &self.settings.host, endpoint).map_err(|error| {
+        outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(|error| {
             AttemptFailure {
                 error: GatewayError::internal("building an HTTP/2 request").with_source(error),
                 body: None,
@@ -350,11 +293,43 @@ impl UpstreamClient {
         pool: &Arc<Pool>,
         cx: &AttemptCx,
     ) -> Result<Channel, GatewayError> {
-        if self.settings.protocol != Protocol::Http1
-            && let Some(sender) = pool.shard().http2.sender()
-        {
-            return Ok(Channel::Http2(sender));
+        if self.settings.protocol == Protocol::Http1 {
+            return self.route_to_http1(endpoint, pool, cx).await;
         }
+        let (sender, spoken, connecting) = {
+            let slot = &mut pool.shard().http2;
+            (slot.sender(), slot.is_spoken(), slot.connecting())
+        };
+        if let Some(sender) = sender {
+            return Ok(Channel::Http2 { sender, reused: true });
+        }
+        if self.settings.protocol == Protocol::Auto && !spoken {
+            return self.route_to_http1(endpoint, pool, cx).await;
+        }
+        let Ok(_one) = tokio::time::timeout_at(self.connect_by(cx), connecting.lock()).await else {
+            return Err(self.connect_timeout(endpoint));
+        };
+        // Somebody else may have made it meanwhile.
+        if let Some(sender) = pool.shard().http2.sender() {
+            return Ok(Channel::Http2 { sender, reused: true });
+        }
+        match pool.checkout() {
+            Checkout::Idle(pooled) => Ok(Channel::Http1(Lease::reused(pooled, pool.clone()))),
+            Checkout::Open(place) => self.open(endpoint, pool, place, cx).await,
+            Checkout::Exhausted => match pool.any_http2() {
+                Some(sender) => Ok(Channel::Http2 { sender, reused: true }),
+                None => self.route_to_http1(endpoint, pool, cx).await,
+            },
+        }
+    }
+
+    /// Finds or makes a connection that one request uses at a time; it may turn out to be another kind.
+    async fn route_to_http1(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        pool: &Arc<Pool>,
+        cx: &AttemptCx,
+    ) -> Result<Channel, GatewayError> {
         let place = match pool.checkout() {
             Checkout::Idle(pooled) => {
                 return Ok(Channel::Http1(Lease::reused(pooled, pool.clone())));
@@ -389,6 +364,14 @@ impl UpstreamClient {
         .with_retry_after(1)
     }
 
+    fn connect_timeout(&self, endpoint: &Endpoint) -> GatewayError {
+        GatewayError::new(
+            ErrorClass::ConnectTimeout,
+            format!("connecting to {} of upstream {}", endpoint.address(), self.upstream.name()),
+        )
+        .with_retry(RetrySafety::NotSent)
+    }
+
     fn connect_by(&self, cx: &AttemptCx) -> Instant {
         let by = Clock.now() + self.settings.connect_timeout;
         [cx.head_by, cx.done_by].into_iter().flatten().fold(by, Instant::min)
@@ -407,13 +390,7 @@ impl UpstreamClient {
         let connected = match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
             Ok(Ok(connected)) => connected,
             Ok(Err(error)) => return Err(connect_failed(error)),
-            Err(_) => {
-                return Err(GatewayError::new(
-                    ErrorClass::ConnectTimeout,
-                    format!("connecting to {} of upstream {}", endpoint.address(), self.upstream.name()),
-                )
-                .with_retry(RetrySafety::NotSent));
-            }
+            Err(_) => return Err(self.connect_timeout(endpoint)),
         };
         let http2 = match self.settings.protocol {
             Protocol::Http1 => false,
@@ -424,8 +401,8 @@ impl UpstreamClient {
             let sender = h2::connect(connected.transport, place, &self.settings.limits)
                 .await
                 .map_err(|error| error.with_retry(RetrySafety::NotSent))?;
-            pool.shard().http2.keep(sender.clone());
-            return Ok(Channel::Http2(sender));
+            pool.shard().http2.keep(sender.clone(), Clock.now());
+            return Ok(Channel::Http2 { sender, reused: false });
         }
         let connection = h1::Connection::new(connected.transport, self.settings.limits);
         Ok(Channel::Http1(Lease::fresh(connection, place, pool.clone())))
@@ -433,57 +410,6 @@ impl UpstreamClient {
 
     pub(crate) fn pool<'a>(&self, endpoint: &'a Endpoint) -> &'a Arc<Pool> {
         endpoint.attached(|| Arc::new(Pool::new(self.settings.pool, self.settings.shards)))
-    }
-
-    /// Asks one endpoint for `path` on a connection of its own, for a health check. The caller bounds the time.
-    ///
-    /// # Errors
-    /// Why there was no answer.
-    pub(crate) async fn probe(&self, endpoint: &Endpoint, path: &str) -> Result<StatusCode, GatewayError> {
-        let connected = self
-            .connector
-            .connect(endpoint, ConnectCx::new(self.upstream.name()))
-            .await
-            .map_err(connect_failed)?;
-        let mut parts = http::Request::new(()).into_parts().0;
-        parts.uri = path.parse().map_err(|error: http::uri::InvalidUri| {
-            GatewayError::internal("reading the path of a health check").with_source(error)
-        })?;
-        let host = host_for(&self.settings.host, endpoint)
-            .or_else(|| host_for(&HostPolicy::Endpoint, endpoint))
-            .unwrap_or(HeaderValue::from_static("localhost"));
-        parts.headers.insert(http::header::HOST, host);
-        parts
-            .headers
-            .insert(http::header::USER_AGENT, HeaderValue::from_static("portcullis-health"));
-        // Not the endpoint's pool: a probe tells whether new connections work, and leaves none behind.
-        let own = PoolLimits { max_idle: 0, ..PoolLimits::default() };
-        let pool = Arc::new(Pool::new(own, 1));
-        let Some(place) = pool.place() else {
-            return Err(GatewayError::internal("making room for a health check"));
-        };
-        let exchange = Exchange::new(Arc::default());
-        let cx = AttemptCx::default();
-        let http2 = match self.settings.protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Auto => connected.http2,
-        };
-        let sent = if http2 {
-            let sender = h2::connect(connected.transport, place, &self.settings.limits).await?;
-            match self.http2_request(endpoint, &parts, Body::empty()) {
-                Ok(request) => h2::send(sender, request, &cx, &exchange).await,
-                Err(failure) => Err(failure),
-            }
-        } else {
-            let connection = h1::Connection::new(connected.transport, self.settings.limits);
-            let lease = Lease::fresh(connection, place, pool);
-            self.send_http1(endpoint, lease, &parts, Body::empty(), &cx, &exchange)
-                .await
-                .map_err(|failure| failure.error.into())
-        };
-        sent.map(|response| response.status())
-            .map_err(|failure| failure.error)
     }
 
     /// Closes connections that are idle for too long.
@@ -498,10 +424,14 @@ impl UpstreamClient {
 
 enum Channel {
     Http1(Lease),
-    Http2(h2::Sender),
+    Http2 {
+        sender: h2::Sender,
+        /// It was there before this request.
+        reused: bool,
+    },
 }
 
-fn connect_failed(error: ConnectError) -> GatewayError {
+pub(super) fn connect_failed(error: ConnectError) -> GatewayError {
     let reason = match &error {
         ConnectError::Tls { .. } => "upstream_tls_failed",
         _ => "upstream_connect_failed",

@@ -4,11 +4,14 @@ mod attempt;
 mod budget;
 mod client;
 mod outgoing;
+mod probe;
 mod replay;
 mod retry;
+mod settings;
 mod split;
 
-pub use client::{HashKey, HostPolicy, UpstreamClient, UpstreamSettings};
+pub use client::UpstreamClient;
+pub use settings::{HashKey, HostPolicy, UpstreamSettings};
 pub(crate) use budget::RetryBudget;
 pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use split::{Backend, Split};

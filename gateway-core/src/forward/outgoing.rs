@@ -45,6 +45,7 @@ pub(super) fn http2_request(
     body: Body,
     host: &HostPolicy,
     endpoint: &Endpoint,
+    secure: bool,
 ) -> Result<Request, BoxError> {
     let mut headers = parts.headers.clone();
     let authority = host_for(host, endpoint).or_else(|| headers.get(HOST).cloned());
@@ -55,7 +56,7 @@ pub(super) fn http2_request(
         headers.remove(CONTENT_LENGTH);
     }
     let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
     uri.authority = Some(match authority {
         Some(value) => Authority::try_from(value.as_bytes())?,
         None => Authority::from_static("localhost"),

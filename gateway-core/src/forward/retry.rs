@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::error::{ErrorClass, GatewayError, RetrySafety};
+use crate::error::{ErrorClass, RetrySafety};
 
 /// Which failures are tried again, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct RetryPolicy {
     pub on: Vec<RetryOn>,
     /// Also try requests again that are not idempotent and may have reached the upstream.
     pub non_idempotent: bool,
-    /// The pause before the first retry; doubled each time, randomised by half.
+    /// The pause before the first retry: between half of it and all of it. Doubled each time.
     pub backoff: Duration,
     /// The longest pause.
     pub max_backoff: Duration,
@@ -109,9 +109,14 @@ impl RetryOn {
 }
 
 impl RetryPolicy {
-    pub(crate) fn wants_error(&self, error: &GatewayError, method: &Method) -> bool {
-        let untouched = error.retry_safety() == RetrySafety::NotSent;
-        let listed = match error.class() {
+    pub(crate) fn wants_error(
+        &self,
+        class: ErrorClass,
+        safety: RetrySafety,
+        method: &Method,
+    ) -> bool {
+        let untouched = safety == RetrySafety::NotSent;
+        let listed = match class {
             ErrorClass::Connect | ErrorClass::ConnectTimeout => {
                 self.on.contains(&RetryOn::ConnectFailure)
             }
@@ -175,19 +180,15 @@ mod tests {
             RetryOn::Reset,
             RetryOn::ServerError,
         ]);
-        let refused = GatewayError::new(ErrorClass::Connect, "x").with_retry(RetrySafety::NotSent);
-        let reset =
-            GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::Idempotent);
-        let refused_stream =
-            GatewayError::new(ErrorClass::UpstreamReset, "x").with_retry(RetrySafety::NotSent);
-        assert!(policy.wants_error(&refused, &Method::POST));
-        assert!(!policy.wants_error(&reset, &Method::POST));
-        assert!(policy.wants_error(&reset, &Method::GET));
+        let (refused, reset) = (ErrorClass::Connect, ErrorClass::UpstreamReset);
+        assert!(policy.wants_error(refused, RetrySafety::NotSent, &Method::POST));
+        assert!(!policy.wants_error(reset, RetrySafety::Idempotent, &Method::POST));
+        assert!(policy.wants_error(reset, RetrySafety::Idempotent, &Method::GET));
         assert!(policy.wants_status(StatusCode::BAD_GATEWAY, &Method::PUT));
         assert!(!policy.wants_status(StatusCode::BAD_GATEWAY, &Method::POST));
         let default = RetryPolicy::default();
-        assert!(default.wants_error(&refused_stream, &Method::POST));
-        assert!(!default.wants_error(&reset, &Method::GET));
+        assert!(default.wants_error(reset, RetrySafety::NotSent, &Method::POST));
+        assert!(!default.wants_error(reset, RetrySafety::Idempotent, &Method::GET));
     }
 
     #[test]

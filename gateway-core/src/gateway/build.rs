@@ -307,8 +307,10 @@ impl GatewayBuilder {
         let controller = Controller::new(process, self.registry, self.mode);
         let mut warnings = read.warnings;
         warnings.extend(controller.apply(read.config).map_err(StartError::Config)?);
+        let controller = Arc::new(controller);
+        super::endpoints::show(&controller);
         Ok(Gateway {
-            controller: Arc::new(controller),
+            controller,
             source,
             profile: self.profile,
             workers,

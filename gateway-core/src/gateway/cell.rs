@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::gateway::snapshot::Generation;
 use crate::gateway::telemetry::Telemetry;
 use crate::handler::SharedService;
+use crate::l4::ConnHandler;
 use crate::settings::HttpSettings;
 use crate::tls::ServerTls;
 use crate::worker;
@@ -16,6 +17,7 @@ pub(crate) struct ListenerEntry {
     pub(crate) service: SharedService,
     pub(crate) settings: HttpSettings,
     pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) handler: Option<Arc<dyn ConnHandler>>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) _generation: Arc<Generation>,
 }

@@ -9,8 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
+use super::endpoints::Announcer;
 use super::mistakes;
 use super::process::Process;
+use super::room::Room;
 use super::routes::{self, LiveRoutes};
 use super::sinks::Sinks;
 use super::snapshot::Generation;
@@ -47,6 +49,7 @@ pub(crate) struct State {
     /// What the last configuration that was refused did wrong; empty once one went live after it.
     pub(crate) rejected: Vec<Diagnostic>,
     sinks: Sinks,
+    announcer: Arc<Announcer>,
     /// Set once sockets are served.
     workers: Vec<Worker>,
     /// Listeners of former configurations whose connections finish.
@@ -92,11 +95,15 @@ struct Planned {
 
 impl Controller {
     pub(crate) fn new(process: Process, registry: Registry, mode: Arc<dyn Mode>) -> Self {
+        let announcer = Arc::new(Announcer::new(process.observers().clone()));
         Self {
             process,
             registry,
             mode,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                announcer,
+                ..State::default()
+            }),
         }
     }
 
@@ -170,7 +177,8 @@ impl Controller {
         if problems.has_errors() {
             return None;
         }
-        state.commit(planned, upstreams, routes, sinks);
+        state.commit(planned, upstreams, routes, sinks, self.process.room());
+        self.process.limit(config.limits);
         state.raw = Some(Arc::new(raw));
         state.config = Some(Arc::new(config));
         state.rejected.clear();
@@ -198,6 +206,10 @@ impl Controller {
         let owner = format!("listener {}", listener.name);
         let cx = BuildCx::new(&owner, self.process.store());
         let filters = routes::stages(&listener.filters, &cx, &self.registry, problems);
+        let handler = match &listener.handler {
+            None => Some(None),
+            Some(spec) => self.registry.conn_handler(spec, &cx, problems).map(Some),
+        };
         let tls = match &listener.tls {
             None => Some(None),
             Some(plan) => {
@@ -228,7 +240,7 @@ impl Controller {
                 None
             }
         };
-        let (filters, tls, table) = (filters?, tls?, table?);
+        let (filters, handler, tls, table) = (filters?, handler?, tls?, table?);
         let key = TelemetryKey {
             sinks: sinks.version(),
             limit: listener.limits.max_requests_in_flight.map(|limit| limit as u64),
@@ -253,6 +265,7 @@ impl Controller {
                 service,
                 settings: listener.http.clone(),
                 tls: tls.as_ref().map(|tls| tls.server().clone()),
+                handler,
                 telemetry: telemetry.clone(),
                 _generation: generation.clone(),
             }),
@@ -289,6 +302,7 @@ impl Controller {
             observers: self.process.observers().clone(),
             spans: sinks.spans(),
             admission: listener.limits.max_requests_in_flight.map(|limit| Admission::new(limit as u64)),
+            process: self.process.admission().clone(),
         }
     }
 
@@ -312,17 +326,23 @@ impl Controller {
         }
         for (name, sockets, limit) in bound {
             if let Some(live) = state.listeners.get_mut(&name) {
-                live.running = Some(listen::start(sockets, live.cell.clone(), &workers, limit));
+                live.running = Some(listen::start(
+                    sockets,
+                    live.cell.clone(),
+                    &workers,
+                    limit,
+                    self.process.room().clone(),
+                ));
             }
         }
         state.workers = workers;
-        upstreams::run(&mut state.upstreams);
+        state.run_upstreams();
         Ok(())
     }
 
     /// Starts discovery and health checks without serving sockets, for a mounted gateway.
     pub(crate) fn run_upstreams(&self) {
-        upstreams::run(&mut self.state().upstreams);
+        self.state().run_upstreams();
     }
 
     /// Stops accepting and tells open connections to finish.
@@ -401,7 +421,14 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
 
 impl State {
     /// Cannot fail: everything it needs was prepared.
-    fn commit(&mut self, planned: Vec<Planned>, upstreams: LiveUpstreams, routes: LiveRoutes, sinks: Sinks) {
+    fn commit(
+        &mut self,
+        planned: Vec<Planned>,
+        upstreams: LiveUpstreams,
+        routes: LiveRoutes,
+        sinks: Sinks,
+        room: &Arc<Room>,
+    ) {
         let mut before = std::mem::take(&mut self.listeners);
         for plan in planned {
             let old = before.remove(&plan.name);
@@ -422,7 +449,15 @@ impl State {
                     moved.connections.close_all();
                     self.draining.push(moved);
                 }
-                running = Some(listen::start(sockets, cell.clone(), &self.workers, plan.max_connections));
+                running = Some(listen::start(
+                    sockets,
+                    cell.clone(),
+                    &self.workers,
+                    plan.max_connections,
+                    room.clone(),
+                ));
+            } else if let Some(running) = &running {
+                running.limit(plan.max_connections);
             }
             self.listeners.insert(
                 plan.name,
@@ -448,8 +483,12 @@ impl State {
         self.routes = routes;
         self.sinks = sinks;
         if !self.workers.is_empty() {
-            upstreams::run(&mut self.upstreams);
+            self.run_upstreams();
         }
+    }
+
+    fn run_upstreams(&mut self) {
+        upstreams::run(&mut self.upstreams, &self.announcer);
     }
 }
 

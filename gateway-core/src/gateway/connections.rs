@@ -62,17 +62,6 @@ impl Connections {
             }
         }
     }
-
-    /// Waits until fewer than `limit` are open.
-    pub(crate) async fn below(&self, limit: usize) {
-        loop {
-            let changed = self.changed.notified();
-            if self.open() < limit {
-                return;
-            }
-            changed.await;
-        }
-    }
 }
 
 impl fmt::Debug for Connections {

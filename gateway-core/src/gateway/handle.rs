@@ -277,7 +277,7 @@ where
             let exchange = Exchange::new(Arc::new(info));
             request.extensions_mut().insert(exchange.clone());
             let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
-            let outcome = match report.admit() {
+            let outcome = match report.admit(&request) {
                 Ok(()) => entry.service.call(request).await,
                 Err(error) => Err(error),
             };

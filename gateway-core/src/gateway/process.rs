@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::room::Room;
+use super::telemetry::Admission;
+use crate::config::ir::Limits;
 use crate::filter::StateStore;
 use crate::observe::{Counter, Metrics, Observers};
 
@@ -16,6 +19,8 @@ struct Inner {
     store: StateStore,
     observers: Observers,
     shards: usize,
+    admission: Arc<Admission>,
+    room: Arc<Room>,
     ready: AtomicBool,
     generation: AtomicU64,
     live_generations: Arc<AtomicUsize>,
@@ -50,6 +55,8 @@ impl Process {
             store: StateStore::default(),
             observers,
             shards,
+            admission: Arc::default(),
+            room: Arc::default(),
             ready: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             live_generations,
@@ -95,6 +102,23 @@ impl Process {
 
     pub(crate) fn shards(&self) -> usize {
         self.0.shards
+    }
+
+    /// The limit of requests in flight over all listeners.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
+    }
+
+    /// The places of connections over all listeners.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.0.room
+    }
+
+    /// Applies the limits of a configuration that goes live.
+    pub(crate) fn limit(&self, limits: Limits) {
+        self.0.room.set_limit(limits.max_connections);
+        let requests = limits.max_requests_in_flight.map(|limit| limit as u64);
+        self.0.admission.set_limit(requests);
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {

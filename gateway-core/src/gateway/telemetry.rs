@@ -91,20 +91,55 @@ pub(crate) struct Telemetry {
     pub(crate) observers: Observers,
     pub(crate) spans: Option<Arc<dyn SpanSink>>,
     pub(crate) admission: Option<Admission>,
+    /// The limit of the whole process.
+    pub(crate) process: Arc<Admission>,
 }
 
 /// A limit of requests in flight.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    limit: u64,
+    /// `NO_LIMIT`, or how many there may be.
+    limit: AtomicU64,
     now: AtomicU64,
+}
+
+/// Requests are not even counted then: all workers would write the same line of memory.
+const NO_LIMIT: u64 = u64::MAX;
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(NO_LIMIT)
+    }
 }
 
 impl Admission {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
-            limit,
+            limit: AtomicU64::new(limit),
             now: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes the limit. Requests that began without one are not counted.
+    pub(crate) fn set_limit(&self, limit: Option<u64>) {
+        let limit = limit.unwrap_or(NO_LIMIT);
+        if limit == NO_LIMIT {
+            self.now.store(0, Ordering::Relaxed);
+        }
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    fn begin(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit == NO_LIMIT || self.now.fetch_add(1, Ordering::Relaxed) < limit
+    }
+
+    fn end(&self) {
+        if self.limit.load(Ordering::Relaxed) != NO_LIMIT {
+            // Some began before there was a limit.
+            let _ = self
+                .now
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
         }
     }
 }
@@ -113,9 +148,9 @@ impl Telemetry {
     /// Counts a request that begins; false when there are too many already.
     pub(crate) fn begin(&self) -> bool {
         self.in_flight.inc();
-        self.admission
-            .as_ref()
-            .is_none_or(|admission| admission.now.fetch_add(1, Ordering::Relaxed) < admission.limit)
+        let listener = self.admission.as_ref().is_none_or(Admission::begin);
+        let process = self.process.begin();
+        listener && process
     }
 
     /// Counts and reports a request that ended.
@@ -129,8 +164,9 @@ impl Telemetry {
     ) {
         self.in_flight.dec();
         if let Some(admission) = &self.admission {
-            admission.now.fetch_sub(1, Ordering::Relaxed);
+            admission.end();
         }
+        self.process.end();
         let duration = exchange.elapsed();
         let outcome = Outcome {
             status,
@@ -165,14 +201,16 @@ impl Telemetry {
         record.client = state.client_ip;
         record.peer = conn.peer;
         record.principal = state.principal.as_ref().map(crate::principal::Principal::id);
-        record.method = request.method.as_str();
+        if request.known {
+            record.method = request.method.as_str();
+            record.path = request.uri.path();
+        }
         record.scheme = state.scheme;
         record.host = request
             .host
             .as_ref()
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default();
-        record.path = request.uri.path();
         record.query = request.uri.query().filter(|_| self.log_query);
         record.version = request.version;
         record.status = outcome.status.map_or(0, |status| status.as_u16());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::endpoints::Announcer;
 use super::process::Process;
 use crate::balance::PowerOfTwo;
 use crate::config::{Diagnostic, Diagnostics, ir};
@@ -173,11 +174,13 @@ fn connector(
 }
 
 /// Starts discovery and health checks of upstreams that have none yet. They end with their upstream.
-pub(crate) fn run(upstreams: &mut LiveUpstreams) {
+pub(super) fn run(upstreams: &mut LiveUpstreams, announcer: &Arc<Announcer>) {
+    announcer.retain(upstreams);
     for live in upstreams.values_mut() {
         if std::mem::replace(&mut live.running, true) {
             continue;
         }
+        announcer.follow(live.client.upstream());
         spawn(drive(live.client.upstream()));
         if let Some(active) = &live.active {
             let probe = HttpProbe {

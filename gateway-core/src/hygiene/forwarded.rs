@@ -79,7 +79,7 @@ pub(super) fn apply(
     }
     let Some(peer) = peer else { return };
     if matches!(policy, ForwardedPolicy::XForwarded | ForwardedPolicy::Both) {
-        append_address(headers, peer);
+        append_address(headers, peer, conn.peer_value());
         headers
             .entry(X_FORWARDED_PROTO)
             .or_insert(HeaderValue::from_static(scheme));
@@ -89,12 +89,13 @@ pub(super) fn apply(
             headers.insert(X_FORWARDED_HOST, host);
         }
         if !headers.contains_key(X_FORWARDED_PORT)
-            && let Some(local) = conn.local
+            && let Some(port) = conn.port_value()
         {
-            headers.insert(X_FORWARDED_PORT, HeaderValue::from(local.port()));
+            headers.insert(X_FORWARDED_PORT, port.clone());
         }
         let client = exchange.client_ip().map_or(peer, |client| client.to_canonical());
-        if let Some(value) = address_value(client) {
+        let value = if client == peer { conn.peer_value().cloned() } else { address_value(client) };
+        if let Some(value) = value {
             headers.insert(X_REAL_IP, value);
         }
     }
@@ -183,14 +184,14 @@ fn strip_spellings(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-fn append_address(headers: &mut HeaderMap, peer: IpAddr) {
+fn append_address(headers: &mut HeaderMap, peer: IpAddr, value: Option<&HeaderValue>) {
     let earlier: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
     let value = if earlier.is_empty() {
-        address_value(peer)
+        value.cloned()
     } else {
         let mut joined = earlier.join(&b", "[..]);
         joined.extend_from_slice(b", ");

@@ -33,7 +33,8 @@ pub struct HygieneLayer {
     pub tracer: Option<Tracer>,
 }
 
-impl<H: Handler> Layer<H> for HygieneLayer {
+// No bound here: what is no handler is then reported where the whole stack has to be one.
+impl<H> Layer<H> for HygieneLayer {
     type Service = Hygiene<H>;
 
     fn layer(&self, inner: H) -> Hygiene<H> {
@@ -161,10 +162,11 @@ fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
 }
 
 /// Writes down what a log shows of the request as the client sent it.
-fn note(request: &Request, exchange: &Exchange) {
+pub(crate) fn note(request: &Request, exchange: &Exchange) {
     let headers = request.headers();
     let mut state = exchange.state();
     state.error_form = ErrorForm::of(headers);
+    state.request.known = true;
     state.request.method = request.method().clone();
     state.request.uri = request.uri().clone();
     state.request.version = request.version();

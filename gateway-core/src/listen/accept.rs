@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::bind::Sockets;
 use super::serve::{Accepted, serve};
-use crate::gateway::{Connections, ListenerCell};
+use crate::gateway::{Connections, ListenerCell, Occupied, Room};
 use crate::runtime::Worker;
 use crate::spawn::spawn;
 use crate::transport::Transport;
@@ -27,9 +27,15 @@ pub(crate) struct Running {
     pub(crate) local: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     unlink: Option<PathBuf>,
+    room: Arc<Room>,
 }
 
 impl Running {
+    /// Changes how many connections may be open.
+    pub(crate) fn limit(&self, max_connections: Option<usize>) {
+        self.room.set_limit(max_connections);
+    }
+
     /// Stops accepting; open connections go on.
     pub(crate) fn stop_accepting(&self) {
         self.stop.send_replace(true);
@@ -40,12 +46,13 @@ impl Running {
     }
 }
 
-/// Starts accepting on `sockets`; connections are served by `workers`.
+/// Starts accepting on `sockets`; connections are served by `workers` and take places in `process`.
 pub(crate) fn start(
     sockets: Sockets,
     cell: Arc<ListenerCell>,
     workers: &[Worker],
     max_connections: Option<usize>,
+    process: Arc<Room>,
 ) -> Running {
     let (stop, stopped) = watch::channel(false);
     let running = Running {
@@ -56,12 +63,14 @@ pub(crate) fn start(
         },
         connections: Arc::default(),
         stop,
+        room: Arc::default(),
     };
+    running.limit(max_connections);
     let cx = AcceptCx {
         cell,
         connections: running.connections.clone(),
         stopped,
-        limit: max_connections.unwrap_or(usize::MAX),
+        rooms: [running.room.clone(), process],
     };
     match sockets {
         // One socket each: a worker serves what it accepts and no connection changes threads.
@@ -108,12 +117,18 @@ struct AcceptCx {
     cell: Arc<ListenerCell>,
     connections: Arc<Connections>,
     stopped: watch::Receiver<bool>,
-    limit: usize,
+    /// The listener's, then the process's.
+    rooms: [Arc<Room>; 2],
 }
 
+/// The places of one connection.
+type Places = [Occupied; 2];
+
 impl AcceptCx {
-    /// Accepts one connection when there is room; `None` when the listener was stopped.
-    async fn next<T, F>(&mut self, accept: impl Fn() -> F) -> Option<T>
+    /// Accepts one connection and waits until there is room for it; `None` when the listener was stopped.
+    ///
+    /// The place is taken after accepting: workers that wait, each on its own socket, must not hold any.
+    async fn next<T, F>(&mut self, accept: impl Fn() -> F) -> Option<(T, Places)>
     where
         F: Future<Output = io::Result<T>>,
     {
@@ -121,12 +136,11 @@ impl AcceptCx {
             let accepted = tokio::select! {
                 biased;
                 _ = stopped(&mut self.stopped) => return None,
-                // Both halves are cancel safe: nothing is taken before it is returned.
+                // A connection that waits for room when the listener stops is closed unserved.
                 accepted = async {
-                    if self.limit != usize::MAX {
-                        self.connections.below(self.limit).await;
-                    }
-                    accept().await
+                    let accepted = accept().await?;
+                    let [listener, process] = &self.rooms;
+                    Ok((accepted, [listener.enter().await, process.enter().await]))
                 } => accepted,
             };
             match accepted {
@@ -140,7 +154,7 @@ impl AcceptCx {
         }
     }
 
-    async fn serve(&self, accepted: Accepted) {
+    async fn serve(&self, accepted: Accepted, _places: Places) {
         serve(accepted, self.cell.clone(), self.connections.clone()).await;
     }
 }
@@ -159,15 +173,15 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 async fn accept_here(listener: TcpListener, mut cx: AcceptCx) {
-    while let Some((stream, peer)) = cx.next(|| listener.accept()).await {
+    while let Some(((stream, peer), places)) = cx.next(|| listener.accept()).await {
         let Some(accepted) = tcp(stream, peer) else { continue };
         let cx = cx.clone();
-        spawn(async move { cx.serve(accepted).await });
+        spawn(async move { cx.serve(accepted, places).await });
     }
 }
 
 async fn accept_tcp_for(listener: TcpListener, mut cx: AcceptCx, workers: Vec<Worker>) {
-    while let Some((stream, peer)) = cx.next(|| listener.accept()).await {
+    while let Some(((stream, peer), places)) = cx.next(|| listener.accept()).await {
         // The socket leaves this runtime's poller and joins that of the worker that serves it.
         let Ok(stream) = stream.into_std() else { continue };
         let cx = cx.clone();
@@ -175,14 +189,14 @@ async fn accept_tcp_for(listener: TcpListener, mut cx: AcceptCx, workers: Vec<Wo
             if let Ok(stream) = TcpStream::from_std(stream)
                 && let Some(accepted) = tcp(stream, peer)
             {
-                cx.serve(accepted).await;
+                cx.serve(accepted, places).await;
             }
         });
     }
 }
 
 async fn accept_unix_for(listener: UnixListener, mut cx: AcceptCx, workers: Vec<Worker>) {
-    while let Some((stream, _)) = cx.next(|| listener.accept()).await {
+    while let Some(((stream, _), places)) = cx.next(|| listener.accept()).await {
         let Ok(stream) = stream.into_std() else { continue };
         let cx = cx.clone();
         hand_over(&workers, async move {
@@ -191,7 +205,7 @@ async fn accept_unix_for(listener: UnixListener, mut cx: AcceptCx, workers: Vec<
                     io: Transport::from(stream),
                     peer: None,
                     local: None,
-                })
+                }, places)
                 .await;
             }
         });

@@ -10,8 +10,10 @@ use super::detect::{Spoken, detect};
 use super::rewind::Rewind;
 use crate::clock::Clock;
 use crate::conn::ConnCx;
+use crate::error::chain;
 use crate::exchange::{ConnInfo, TlsInfo};
 use crate::gateway::{Connections, ListenerCell};
+use crate::l4::{ClientConnection, ConnHandler, DrainWatch};
 use crate::observe::event::TlsOutcome;
 use crate::observe::Event;
 use crate::proto::{h1, h2};
@@ -40,12 +42,16 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
             peer,
         });
     }
-    let tls = entry.tls.clone();
+    let (tls, other) = (entry.tls.clone(), entry.handler.clone());
     // The entry must not be pinned for as long as the connection lives.
     drop(entry);
-    match tls {
-        Some(tls) => serve_tls(accepted, tls, listener.clone(), &place.handle).await,
-        None => serve_plain(accepted, listener.clone(), &place.handle).await,
+    match (tls, other) {
+        (Some(tls), other) => serve_tls(accepted, tls, listener.clone(), &place.handle, other).await,
+        (None, Some(other)) => {
+            let info = plain_info(&accepted, &listener);
+            serve_other(&*other, accepted.io, info, &place.handle).await;
+        }
+        (None, None) => serve_plain(accepted, listener.clone(), &place.handle).await,
     }
     if !telemetry.observers.is_empty() {
         telemetry.observers.emit(&Event::ConnectionClosed {
@@ -58,14 +64,21 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
 
 type Handle = Arc<crate::conn::ConnHandle>;
 
+fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
+    ConnInfo::accepted(listener.name().clone(), accepted.peer, accepted.local, None, None)
+}
+
+/// Hands a connection to a handler that is not HTTP's.
+async fn serve_other(other: &dyn ConnHandler, io: Transport, info: ConnInfo, handle: &Handle) {
+    let listener = info.listener.clone();
+    let connection = ClientConnection::new(io, Arc::new(info));
+    if let Err(error) = other.serve(connection, DrainWatch::new(handle.clone())).await {
+        tracing::debug!(%listener, error = chain(&*error), "a connection broke");
+    }
+}
+
 async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle: &Handle) {
-    let info = ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: None,
-        principal: None,
-    };
+    let info = plain_info(&accepted, &listener);
     let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
     let limit = cx.settings().timeouts.detect;
     let spoken = match cx.settings().protocol {
@@ -89,7 +102,13 @@ async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle
     }
 }
 
-async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, listener: Arc<ListenerCell>, handle: &Handle) {
+async fn serve_tls(
+    accepted: Accepted,
+    tls: Arc<ServerTls>,
+    listener: Arc<ListenerCell>,
+    handle: &Handle,
+    other: Option<Arc<dyn ConnHandler>>,
+) {
     let entry = listener.current();
     let limit = entry.settings.timeouts.detect;
     let telemetry = entry.telemetry.clone();
@@ -119,8 +138,8 @@ async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, listener: Arc<Listen
     let facts = TlsInfo {
         server_name: session.server_name().map(Into::into),
         version: match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "1.3",
-            _ => "1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
         },
         alpn: session
             .alpn_protocol()
@@ -132,18 +151,39 @@ async fn serve_tls(accepted: Accepted, tls: Arc<ServerTls>, listener: Arc<Listen
         sni: facts.server_name.as_deref(),
         outcome: TlsOutcome::Established(facts.version),
     });
-    let info = ConnInfo {
-        listener: listener.name().clone(),
-        peer: accepted.peer,
-        local: accepted.local,
-        tls: Some(Arc::new(facts)),
+    let info = ConnInfo::accepted(
+        listener.name().clone(),
+        accepted.peer,
+        accepted.local,
+        Some(Arc::new(facts)),
         principal,
-    };
-    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
+    );
     let io = Transport::tls_server(stream);
+    if let Some(other) = other {
+        return serve_other(&*other, io, info, handle).await;
+    }
+    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
     if http2 {
         Box::pin(h2::serve(io, Arc::new(cx))).await;
     } else {
         h1::serve(io, BytesMut::new(), &cx).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::future_sizes::{assert_within, of};
+
+    type Http1 = (Transport, BytesMut, &'static ConnCx);
+
+    #[test]
+    fn connection_futures_stay_within_their_budgets() {
+        assert_within(&[
+            ("connection", of(|(accepted, cell, open)| serve(accepted, cell, open)), 4608),
+            ("connection in HTTP/1", of(|(io, first, cx): Http1| h1::serve(io, first, cx)), 2304),
+            // In a box of its own, so that HTTP/1 connections do not pay for it.
+            ("connection in HTTP/2", of(|(io, cx)| h2::serve(io, cx)), 8704),
+        ]);
     }
 }

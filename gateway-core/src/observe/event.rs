@@ -102,7 +102,8 @@ pub enum Event<'a> {
         /// Every problem, ready to be printed.
         problems: &'a [String],
     },
-    /// An endpoint takes requests (again).
+    /// An endpoint takes requests (again): it was discovered, its checks pass, or its ejection is over. Told of
+    /// those the gateway starts with too.
     EndpointUp {
         /// Name of the upstream.
         upstream: &'a str,
@@ -115,7 +116,8 @@ pub enum Event<'a> {
         upstream: &'a str,
         /// Address of the endpoint.
         endpoint: &'a str,
-        /// Why: one word, such as `health`, `outlier` or `removed`.
+        /// Why: `health` (its checks fail), `outlier` (ejected because requests failed) or `removed` (discovery or a
+        /// reload took it away). More will come.
         reason: &'a str,
     },
 }

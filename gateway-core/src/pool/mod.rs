@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Instant};
 use crate::proto::h1::Connection;
+use crate::proto::h2::Sender;
 use crate::worker;
 
 pub(crate) use http2::Http2Slot;
@@ -144,6 +145,12 @@ impl Pool {
         }
     }
 
+    /// At the limit any HTTP/2 connection is better than none, whichever worker opened it.
+    pub(crate) fn any_http2(&self) -> Option<Sender> {
+        let senders = self.shards.iter().filter_map(|shard| lock(shard).http2.least_used());
+        senders.min_by_key(Sender::streams)
+    }
+
     /// At the limit an idle connection of another worker is better than none.
     fn steal(&self) -> Option<Box<Pooled>> {
         self.shards.iter().find_map(|shard| {
@@ -169,7 +176,9 @@ impl Pool {
     pub(crate) async fn wait(self: &Arc<Self>) -> Option<Checkout> {
         let _waiting = Waiting::enter(self)?;
         loop {
-            let freed = self.freed.notified();
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // Waits from here on: what is freed after the look below must not be missed.
+            freed.as_mut().enable();
             match self.checkout() {
                 Checkout::Exhausted => freed.await,
                 found => return Some(found),
@@ -202,17 +211,18 @@ impl Pool {
     pub(crate) fn reap(&self) {
         let now = Clock.now();
         for shard in &self.shards {
-            let expired: Vec<Idle> = {
+            let (expired, unused) = {
                 let mut state = lock(shard);
+                let unused = state.http2.reap(now, self.limits.idle_timeout);
                 let (keep, drop): (VecDeque<_>, Vec<_>) =
                     std::mem::take(&mut state.idle).into_iter().partition_map(|mut idle| {
                         let old = now.saturating_duration_since(idle.since) >= self.limits.idle_timeout;
                         (!old && idle.connection.connection.is_usable(), idle)
                     });
                 state.idle = keep;
-                drop
+                (drop, unused)
             };
-            drop(expired);
+            drop((expired, unused));
         }
     }
 }

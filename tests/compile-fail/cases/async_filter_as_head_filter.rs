@@ -12,5 +12,5 @@ impl Filter for Waits {
 }
 
 fn main() {
-    let _ = portcullis::registry().head_filter("acme.waits", |_: NoConfig, _| Ok(Waits));
+    let _ = portcullis::Registry::builder().head_filter("acme.waits", |_: NoConfig, _| Ok(Waits));
 }

@@ -11,5 +11,5 @@ impl HeadFilter for Looks {
 }
 
 fn main() {
-    let _ = portcullis::registry().async_filter("acme.looks", |_: NoConfig, _| Ok(Looks));
+    let _ = portcullis::Registry::builder().async_filter("acme.looks", |_: NoConfig, _| Ok(Looks));
 }

@@ -32,5 +32,5 @@ impl Service<Request> for Once {
 }
 
 fn main() {
-    let _ = portcullis::registry().layer("acme.once", |_: NoConfig, _| Ok(OnceLayer));
+    let _ = portcullis::Registry::builder().layer("acme.once", |_: NoConfig, _| Ok(OnceLayer));
 }

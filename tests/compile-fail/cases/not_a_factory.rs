@@ -7,5 +7,5 @@ struct Mark;
 impl HeadFilter for Mark {}
 
 fn main() {
-    let _ = portcullis::registry().filter::<Mark>();
+    let _ = portcullis::Registry::builder().filter::<Mark>();
 }

@@ -10,7 +10,8 @@ async fn seen(gateway: &TestGateway, upstream: &Upstream, request: &str) -> Mess
     client.send(request).await;
     let mut peer = upstream.accept().await;
     let message = peer.request().await;
-    peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        .await;
     assert_eq!(client.response().await.status(), 200);
     message
 }
@@ -27,7 +28,15 @@ async fn fields_of_the_client_connection_stay_behind() {
          X-End: 2\r\n\r\n",
     )
     .await;
-    for name in ["x-hop", "connection", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade", "te"] {
+    for name in [
+        "x-hop",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "upgrade",
+        "te",
+    ] {
         assert_eq!(got.header(name), None, "{name}");
     }
     assert_eq!(got.header("x-end"), Some("2"));
@@ -43,10 +52,19 @@ async fn fields_of_the_upstream_connection_stay_behind() {
     .await;
     let gateway = TestGateway::to(upstream).await;
     let got = gateway.get("/").await;
-    for name in ["x-hop", "connection", "keep-alive", "proxy-authenticate", "upgrade"] {
+    for name in [
+        "x-hop",
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "upgrade",
+    ] {
         assert_eq!(got.header(name), None, "{name}");
     }
-    assert_eq!((got.header("x-end"), got.text().as_str()), (Some("2"), "ok"));
+    assert_eq!(
+        (got.header("x-end"), got.text().as_str()),
+        (Some("2"), "ok")
+    );
 }
 
 #[tokio::test]
@@ -62,7 +80,10 @@ async fn a_client_cannot_have_protected_fields_removed() {
     .await;
     assert_eq!(got.header("authorization"), Some("Bearer x"));
     assert_eq!(got.header("x-forwarded-for"), Some("127.0.0.1"));
-    assert_eq!((got.header("host"), got.text().as_str()), (Some("test"), "hi"));
+    assert_eq!(
+        (got.header("host"), got.text().as_str()),
+        (Some("test"), "hi")
+    );
 }
 
 #[tokio::test]
@@ -75,7 +96,10 @@ async fn te_trailers_is_passed_on_alone() {
         "GET / HTTP/1.1\r\nhost: test\r\nconnection: te\r\nte: gzip;q=0.5, trailers\r\n\r\n",
     )
     .await;
-    assert_eq!((got.header("te"), got.header("connection")), (Some("trailers"), Some("te")));
+    assert_eq!(
+        (got.header("te"), got.header("connection")),
+        (Some("trailers"), Some("te"))
+    );
 }
 
 #[tokio::test]
@@ -123,22 +147,43 @@ async fn forwarded_fields_of_trusted_proxies_are_kept_and_extended() {
          X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.test\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n",
     )
     .await;
-    assert_eq!(got.header("x-forwarded-for"), Some("6.6.6.6, 203.0.113.7, 10.0.0.1, 127.0.0.1"));
+    assert_eq!(
+        got.header("x-forwarded-for"),
+        Some("6.6.6.6, 203.0.113.7, 10.0.0.1, 127.0.0.1")
+    );
     assert_eq!(got.header("x-real-ip"), Some("203.0.113.7"));
     assert_eq!(got.header("x-forwarded-proto"), Some("https"));
     assert_eq!(got.header("x-forwarded-host"), Some("shop.test"));
     assert_eq!(got.header("x_forwarded_for"), None);
-    assert!(got.header("forwarded").is_some_and(|value| value.contains("for=127.0.0.1")), "{got:?}");
-    assert_eq!(gateway.ended().await.client, Some("203.0.113.7".parse().unwrap()));
+    assert!(
+        got.header("forwarded")
+            .is_some_and(|value| value.contains("for=127.0.0.1")),
+        "{got:?}"
+    );
+    assert_eq!(
+        gateway.ended().await.client,
+        Some("203.0.113.7".parse().unwrap())
+    );
 }
 
 #[tokio::test]
 async fn forwarded_off_removes_the_family_and_adds_nothing() {
     let upstream = Upstream::bind().await;
-    let yaml = route_to(upstream.addr(), "", "").replace(&listener(""), &listener("forwarded: off"));
+    let yaml =
+        route_to(upstream.addr(), "", "").replace(&listener(""), &listener("forwarded: off"));
     let gateway = TestGateway::start(yaml).await;
-    let got = seen(&gateway, &upstream, "GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 1.2.3.4\r\n\r\n").await;
-    assert!(!got.headers.iter().any(|(name, _)| name.contains("forward") || name.contains("real")), "{got:?}");
+    let got = seen(
+        &gateway,
+        &upstream,
+        "GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 1.2.3.4\r\n\r\n",
+    )
+    .await;
+    assert!(
+        !got.headers
+            .iter()
+            .any(|(name, _)| name.contains("forward") || name.contains("real")),
+        "{got:?}"
+    );
 }
 
 #[tokio::test]
@@ -149,8 +194,14 @@ async fn the_upstream_sees_the_host_the_configuration_says() {
         ("endpoint", upstream.addr().to_string()),
         ("inner.test", "inner.test".to_owned()),
     ] {
-        let gateway = TestGateway::start(route_to(upstream.addr(), "", &format!("host: {setting}"))).await;
-        let got = seen(&gateway, &upstream, "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").await;
+        let gateway =
+            TestGateway::start(route_to(upstream.addr(), "", &format!("host: {setting}"))).await;
+        let got = seen(
+            &gateway,
+            &upstream,
+            "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n",
+        )
+        .await;
         assert_eq!(got.header("host"), Some(expected.as_str()), "{setting}");
     }
 }
@@ -160,22 +211,36 @@ async fn repeated_fields_keep_their_order_and_number() {
     let upstream = Upstream::bind().await;
     let gateway = TestGateway::to(upstream.addr()).await;
     let mut client = gateway.client().await;
-    client.send("GET / HTTP/1.1\r\nhost: test\r\nx-a: 1\r\nx-b: 0\r\nx-a: 2\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: test\r\nx-a: 1\r\nx-b: 0\r\nx-a: 2\r\n\r\n")
+        .await;
     let mut peer = upstream.accept().await;
     assert_eq!(peer.request().await.all("x-a"), ["1", "2"]);
-    peer.send("HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n")
+        .await;
     assert_eq!(client.response().await.all("set-cookie"), ["a=1", "b=2"]);
 }
 
 #[tokio::test]
 async fn a_date_is_added_only_where_there_is_none() {
     let upstream = Upstream::answering(|request| match request.target() {
-        "/dated" => "HTTP/1.1 200 OK\r\ndate: Tue, 01 Jan 2030 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n",
+        "/dated" => {
+            "HTTP/1.1 200 OK\r\ndate: Tue, 01 Jan 2030 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n"
+        }
         _ => OK,
     })
     .await
     .0;
     let gateway = TestGateway::to(upstream).await;
-    assert_eq!(gateway.get("/dated").await.header("date"), Some("Tue, 01 Jan 2030 00:00:00 GMT"));
-    assert!(gateway.get("/").await.header("date").is_some_and(|date| date.ends_with(" GMT")));
+    assert_eq!(
+        gateway.get("/dated").await.header("date"),
+        Some("Tue, 01 Jan 2030 00:00:00 GMT")
+    );
+    assert!(
+        gateway
+            .get("/")
+            .await
+            .header("date")
+            .is_some_and(|date| date.ends_with(" GMT"))
+    );
 }

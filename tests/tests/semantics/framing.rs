@@ -5,12 +5,16 @@ use portcullis_tests::{H2Client, TestGateway, Upstream, h2_upstream, route_to, w
 
 #[tokio::test]
 async fn head_keeps_the_length_of_what_is_not_sent() {
-    let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\netag: \"a\"\r\n\r\n").await;
+    let upstream =
+        Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\netag: \"a\"\r\n\r\n").await;
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
     for _ in 0..2 {
         let reply = client.ask("HEAD / HTTP/1.1\r\nhost: test\r\n\r\n").await;
-        assert_eq!((reply.status(), reply.header("content-length")), (200, Some("12345")));
+        assert_eq!(
+            (reply.status(), reply.header("content-length")),
+            (200, Some("12345"))
+        );
     }
 }
 
@@ -19,8 +23,17 @@ async fn head_over_http2_keeps_the_length_too() {
     let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n").await;
     let gateway = TestGateway::to(upstream).await;
     let client = H2Client::connect(gateway.addr()).await;
-    let reply = client.ask(Request::head("http://test/").body("").unwrap()).await;
-    assert_eq!((reply.status(), reply.header("content-length"), reply.body.len()), (200, Some("12345"), 0));
+    let reply = client
+        .ask(Request::head("http://test/").body("").unwrap())
+        .await;
+    assert_eq!(
+        (
+            reply.status(),
+            reply.header("content-length"),
+            reply.body.len()
+        ),
+        (200, Some("12345"), 0)
+    );
 }
 
 #[tokio::test]
@@ -34,11 +47,31 @@ async fn replies_that_have_no_body_have_none() {
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
     let reply = client.ask("GET /204 HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    assert_eq!((reply.status(), reply.header("content-length"), reply.header("transfer-encoding")), (204, None, None));
+    assert_eq!(
+        (
+            reply.status(),
+            reply.header("content-length"),
+            reply.header("transfer-encoding")
+        ),
+        (204, None, None)
+    );
     let reply = client.ask("GET /304 HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    assert_eq!((reply.status(), reply.header("etag"), reply.header("content-length")), (304, Some("\"a\""), Some("99")));
+    assert_eq!(
+        (
+            reply.status(),
+            reply.header("etag"),
+            reply.header("content-length")
+        ),
+        (304, Some("\"a\""), Some("99"))
+    );
     // The connection is in step.
-    assert_eq!(client.ask("GET /204 HTTP/1.1\r\nhost: test\r\n\r\n").await.status(), 204);
+    assert_eq!(
+        client
+            .ask("GET /204 HTTP/1.1\r\nhost: test\r\n\r\n")
+            .await
+            .status(),
+        204
+    );
 }
 
 #[tokio::test]
@@ -56,7 +89,9 @@ async fn a_reply_without_length_ends_with_its_connection() {
     assert!(reply.chunked);
     assert_eq!(reply.text(), "hello world");
     // The client's own connection is not affected.
-    client.send("GET /again HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    client
+        .send("GET /again HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
     assert_eq!(upstream.accept().await.request().await.target(), "/again");
 }
 
@@ -71,17 +106,31 @@ async fn chunks_are_unpacked_and_packed_again() {
     let mut peer = upstream.accept().await;
     let request = peer.request().await;
     assert!(request.chunked);
-    assert_eq!((request.text().as_str(), request.header("content-length")), ("abcde", None));
-    peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+    assert_eq!(
+        (request.text().as_str(), request.header("content-length")),
+        ("abcde", None)
+    );
+    peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n")
+        .await;
     let head = client.head().await;
     assert_eq!(head.header("transfer-encoding"), Some("chunked"));
-    assert_eq!(client.chunk().await.unwrap(), b"x", "a chunk does not wait for the next one");
+    assert_eq!(
+        client.chunk().await.unwrap(),
+        b"x",
+        "a chunk does not wait for the next one"
+    );
     peer.send("2\r\nyz\r\n0\r\n\r\n").await;
     assert_eq!(client.chunk().await.unwrap(), b"yz");
     assert_eq!(client.chunk().await, None);
     assert_eq!(client.line().await, "");
-    client.send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    assert_eq!(peer.request().await.target(), "/next", "both connections are used again");
+    client
+        .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
+    assert_eq!(
+        peer.request().await.target(),
+        "/next",
+        "both connections are used again"
+    );
 }
 
 #[tokio::test]
@@ -97,13 +146,19 @@ async fn trailers_pass_both_ways_over_http1() {
         .await;
     let mut peer = upstream.accept().await;
     let request = peer.request().await;
-    assert_eq!((request.text().as_str(), request.trailer("x-sum")), ("hi", Some("7")));
+    assert_eq!(
+        (request.text().as_str(), request.trailer("x-sum")),
+        ("hi", Some("7"))
+    );
     peer.send(
         "HTTP/1.1 200 OK\r\ntrailer: x-check\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Check: 9\r\n\r\n",
     )
     .await;
     let reply = client.response().await;
-    assert_eq!((reply.text().as_str(), reply.trailer("x-check")), ("ok", Some("9")));
+    assert_eq!(
+        (reply.text().as_str(), reply.trailer("x-check")),
+        ("ok", Some("9"))
+    );
 }
 
 #[tokio::test]
@@ -122,17 +177,30 @@ async fn trailers_pass_from_http2_to_http1_and_back() {
     let upstream = Upstream::bind().await;
     let gateway = TestGateway::to(upstream.addr()).await;
     let client = H2Client::connect(gateway.addr()).await;
-    let (response, mut send) = client.open(Request::post("http://test/").body(()).unwrap(), false).await;
+    let (response, mut send) = client
+        .open(Request::post("http://test/").body(()).unwrap(), false)
+        .await;
     send.send_data("hi".into(), false).unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", HeaderValue::from_static("7"));
     send.send_trailers(trailers).unwrap();
     let mut peer = upstream.accept().await;
     let request = peer.request().await;
-    assert_eq!((request.text().as_str(), request.trailer("x-sum")), ("hi", Some("7")));
-    peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-check: 9\r\n\r\n").await;
-    let reply = H2Client::read(within("a response", response).await.unwrap()).await.unwrap();
-    assert_eq!((reply.body.as_slice(), reply.trailer("x-check")), (&b"ok"[..], Some("9")));
+    assert_eq!(
+        (request.text().as_str(), request.trailer("x-sum")),
+        ("hi", Some("7"))
+    );
+    peer.send(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-check: 9\r\n\r\n",
+    )
+    .await;
+    let reply = H2Client::read(within("a response", response).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        (reply.body.as_slice(), reply.trailer("x-check")),
+        (&b"ok"[..], Some("9"))
+    );
 }
 
 #[tokio::test]
@@ -144,7 +212,9 @@ async fn trailers_pass_from_http1_to_http2_and_back() {
             text.extend_from_slice(&data.unwrap());
         }
         let sum = body.trailers().await.unwrap().unwrap()["x-sum"].clone();
-        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+        let mut send = respond
+            .send_response(http::Response::new(()), false)
+            .unwrap();
         send.send_data(text.into(), false).unwrap();
         let mut trailers = HeaderMap::new();
         trailers.insert("x-check", sum);
@@ -158,17 +228,29 @@ async fn trailers_pass_from_http1_to_http2_and_back() {
              2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n",
         )
         .await;
-    assert_eq!((reply.text().as_str(), reply.trailer("x-check")), ("hi", Some("7")));
+    assert_eq!(
+        (reply.text().as_str(), reply.trailer("x-check")),
+        ("hi", Some("7"))
+    );
 }
 
 #[tokio::test]
 async fn an_http10_client_gets_no_chunks_and_a_closed_connection() {
-    let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n").await;
+    let upstream = Upstream::fixed(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    )
+    .await;
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     let head = client.head().await;
-    assert_eq!((head.header("transfer-encoding"), head.header("content-length")), (None, None));
+    assert_eq!(
+        (
+            head.header("transfer-encoding"),
+            head.header("content-length")
+        ),
+        (None, None)
+    );
     assert_eq!(client.rest().await, b"ok");
 }
 
@@ -178,10 +260,21 @@ async fn an_http10_client_may_ask_to_stay() {
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
     for _ in 0..2 {
-        let reply = client.ask("GET / HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n").await;
-        assert_eq!((reply.text().as_str(), reply.header("connection")), ("ok", Some("keep-alive")));
+        let reply = client
+            .ask("GET / HTTP/1.0\r\nhost: test\r\nconnection: keep-alive\r\n\r\n")
+            .await;
+        assert_eq!(
+            (reply.text().as_str(), reply.header("connection")),
+            ("ok", Some("keep-alive"))
+        );
     }
-    assert_eq!(client.ask("GET / HTTP/1.0\r\nhost: test\r\n\r\n").await.text(), "ok");
+    assert_eq!(
+        client
+            .ask("GET / HTTP/1.0\r\nhost: test\r\n\r\n")
+            .await
+            .text(),
+        "ok"
+    );
     client.closed().await;
 }
 
@@ -190,8 +283,13 @@ async fn a_client_that_says_close_is_closed() {
     let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
-    let reply = client.ask("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
-    assert_eq!((reply.text().as_str(), reply.header("connection")), ("ok", Some("close")));
+    let reply = client
+        .ask("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        .await;
+    assert_eq!(
+        (reply.text().as_str(), reply.header("connection")),
+        ("ok", Some("close"))
+    );
     client.closed().await;
 }
 
@@ -199,7 +297,10 @@ async fn a_client_that_says_close_is_closed() {
 async fn pipelined_requests_are_answered_in_order() {
     let (upstream, connections) = Upstream::answering(|request| {
         let body = format!("{} {}", request.target(), request.text());
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
     })
     .await;
     let gateway = TestGateway::to(upstream).await;
@@ -214,14 +315,22 @@ async fn pipelined_requests_are_answered_in_order() {
     for expected in ["/1 ", "/2 abc", "/3 x", "/4 "] {
         assert_eq!(client.response().await.text(), expected);
     }
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1, "one upstream connection serves them all");
+    assert_eq!(
+        connections.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "one upstream connection serves them all"
+    );
 }
 
 #[tokio::test]
 async fn a_post_without_body_says_so() {
     let gateway = TestGateway::to(Upstream::mirror().await).await;
     let reply = gateway.ask("POST / HTTP/1.1\r\nhost: test\r\n\r\n").await;
-    assert!(reply.text().contains("content-length: 0\n"), "{}", reply.text());
+    assert!(
+        reply.text().contains("content-length: 0\n"),
+        "{}",
+        reply.text()
+    );
 }
 
 #[tokio::test]
@@ -236,10 +345,22 @@ async fn nonsense_from_a_client_is_refused_and_the_connection_closed() {
         ("GET /%zz HTTP/1.1\r\nhost: a\r\n\r\n", 400),
         ("GET /%00 HTTP/1.1\r\nhost: a\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nhost: a\r\n\r\n", 505),
-        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 2\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n", 501),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 2\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+            501,
+        ),
         ("GET / HTTP/1.1\r\nhost: a\r\n x: y\r\n\r\n", 400),
         ("nonsense\r\n\r\n", 400),
     ] {

@@ -3,7 +3,8 @@
 use http::Request;
 use portcullis_tests::{H2Client, TestGateway, Upstream, within};
 
-const EXPECTING: &str = "POST /up HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+const EXPECTING: &str =
+    "POST /up HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
 
 #[tokio::test]
 async fn the_upstreams_100_lets_the_client_send_its_body() {
@@ -18,25 +19,36 @@ async fn the_upstreams_100_lets_the_client_send_its_body() {
     assert_eq!(client.head().await.status(), 100);
     client.send("hello").await;
     assert_eq!(peer.exactly(5).await, b"hello");
-    peer.send("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n")
+        .await;
     assert_eq!(client.response().await.status(), 201);
     // The connection goes on.
-    client.send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    client
+        .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
     assert_eq!(peer.request().await.target(), "/next");
 }
 
 #[tokio::test]
 async fn a_refusal_comes_back_without_the_body() {
-    for status in ["417 Expectation Failed", "413 Content Too Large", "401 Unauthorized"] {
+    for status in [
+        "417 Expectation Failed",
+        "413 Content Too Large",
+        "401 Unauthorized",
+    ] {
         let upstream = Upstream::bind().await;
         let gateway = TestGateway::to(upstream.addr()).await;
         let mut client = gateway.client().await;
         client.send(EXPECTING).await;
         let mut peer = upstream.accept().await;
         peer.head().await;
-        peer.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nno")).await;
+        peer.send(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nno"))
+            .await;
         let reply = client.response().await;
-        assert_eq!((reply.status().to_string().as_str(), reply.text().as_str()), (&status[..3], "no"));
+        assert_eq!(
+            (reply.status().to_string().as_str(), reply.text().as_str()),
+            (&status[..3], "no")
+        );
         // The body was not asked for and did not come: the connection cannot be used again, and says so.
         assert_eq!(reply.header("connection"), Some("close"));
         client.closed().await;
@@ -56,7 +68,8 @@ async fn a_silent_upstream_gets_the_body_after_a_while() {
     assert_eq!(client.head().await.status(), 100);
     client.send("hello").await;
     assert_eq!(peer.exactly(5).await, b"hello");
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        .await;
     assert_eq!(client.response().await.status(), 200);
 }
 
@@ -70,7 +83,8 @@ async fn an_eager_client_need_not_be_told_to_continue() {
     peer.head().await;
     peer.send("HTTP/1.1 100 Continue\r\n\r\n").await;
     assert_eq!(peer.exactly(5).await, b"hello");
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        .await;
     let mut reply = client.response().await;
     if reply.status() == 100 {
         reply = client.response().await;
@@ -86,12 +100,18 @@ async fn early_hints_reach_an_http1_client() {
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let mut peer = upstream.accept().await;
     peer.request().await;
-    peer.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n").await;
+    peer.send("HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n")
+        .await;
     let hints = client.head().await;
-    assert_eq!((hints.status(), hints.header("link")), (103, Some("</a.css>; rel=preload")));
-    peer.send("HTTP/1.1 103 Early Hints\r\nlink: </b.css>; rel=preload\r\n\r\n").await;
+    assert_eq!(
+        (hints.status(), hints.header("link")),
+        (103, Some("</a.css>; rel=preload"))
+    );
+    peer.send("HTTP/1.1 103 Early Hints\r\nlink: </b.css>; rel=preload\r\n\r\n")
+        .await;
     assert_eq!(client.head().await.status(), 103);
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
     assert_eq!(client.response().await.text(), "ok");
 }
 
@@ -115,18 +135,31 @@ async fn early_hints_reach_an_http2_client() {
     let (mut response, _) = client.open(request, true).await;
     let mut peer = upstream.accept().await;
     peer.request().await;
-    peer.send("HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n").await;
-    let hints = within("the hints", std::future::poll_fn(|task| response.poll_informational(task))).await;
+    peer.send("HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\n")
+        .await;
+    let hints = within(
+        "the hints",
+        std::future::poll_fn(|task| response.poll_informational(task)),
+    )
+    .await;
     let hints = hints.unwrap().unwrap();
-    assert_eq!((hints.status().as_u16(), &hints.headers()["link"]), (103, &"<a>".parse().unwrap()));
-    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
-    let reply = H2Client::read(within("a response", response).await.unwrap()).await.unwrap();
+    assert_eq!(
+        (hints.status().as_u16(), &hints.headers()["link"]),
+        (103, &"<a>".parse().unwrap())
+    );
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        .await;
+    let reply = H2Client::read(within("a response", response).await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(reply.body, b"ok");
 }
 
 #[tokio::test]
 async fn interim_replies_without_end_are_an_upstream_fault() {
-    let upstream = Upstream::answering(|_| "HTTP/1.1 102 Processing\r\n\r\n".repeat(100)).await.0;
+    let upstream = Upstream::answering(|_| "HTTP/1.1 102 Processing\r\n\r\n".repeat(100))
+        .await
+        .0;
     let gateway = TestGateway::to(upstream).await;
     let mut client = gateway.client().await;
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;

@@ -1,6 +1,10 @@
 //! What HTTP means, on both sides of the gateway: framing, fields that belong to one hop, interim replies,
 //! targets and bodies.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something unexpected happens")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where something unexpected happens"
+)]
 
 mod bodies;
 mod fields;

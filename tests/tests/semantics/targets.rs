@@ -14,18 +14,33 @@ fn first_line(reply: &portcullis_tests::Message) -> String {
 #[tokio::test]
 async fn absolute_form_becomes_origin_form_with_its_host() {
     let gateway = mirror().await;
-    let reply = gateway.ask("GET http://Shop.test:81/a?b=c HTTP/1.1\r\nhost: Shop.test:81\r\n\r\n").await;
+    let reply = gateway
+        .ask("GET http://Shop.test:81/a?b=c HTTP/1.1\r\nhost: Shop.test:81\r\n\r\n")
+        .await;
     assert_eq!(first_line(&reply), "GET /a?b=c HTTP/1.1");
-    assert!(reply.text().to_lowercase().contains("\nhost: shop.test:81\n"), "{}", reply.text());
+    assert!(
+        reply
+            .text()
+            .to_lowercase()
+            .contains("\nhost: shop.test:81\n"),
+        "{}",
+        reply.text()
+    );
     let reply = gateway.ask("GET http://shop.test HTTP/1.0\r\n\r\n").await;
     assert_eq!(first_line(&reply), "GET / HTTP/1.1");
-    assert!(reply.text().contains("\nhost: shop.test\n"), "{}", reply.text());
+    assert!(
+        reply.text().contains("\nhost: shop.test\n"),
+        "{}",
+        reply.text()
+    );
 }
 
 #[tokio::test]
 async fn options_star_goes_through() {
     let gateway = mirror().await;
-    let reply = gateway.ask("OPTIONS * HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let reply = gateway
+        .ask("OPTIONS * HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await;
     assert_eq!(first_line(&reply), "OPTIONS * HTTP/1.1");
 }
 
@@ -33,12 +48,18 @@ async fn options_star_goes_through() {
 async fn connect_is_refused() {
     let gateway = mirror().await;
     let mut client = gateway.client().await;
-    let reply = client.ask("CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n").await;
+    let reply = client
+        .ask("CONNECT a.test:443 HTTP/1.1\r\nhost: a.test:443\r\n\r\n")
+        .await;
     assert_eq!(reply.status(), 405);
     assert_eq!(gateway.ended().await.reason, "connect_refused");
 
     let client = H2Client::connect(gateway.addr()).await;
-    let request = Request::builder().method("CONNECT").uri("a.test:443").body("").unwrap();
+    let request = Request::builder()
+        .method("CONNECT")
+        .uri("a.test:443")
+        .body("")
+        .unwrap();
     assert_eq!(client.ask(request).await.status(), 405);
 }
 
@@ -53,7 +74,15 @@ async fn a_path_is_forwarded_as_it_was_matched() {
         listener("")
     ))
     .await;
-    for path in ["/admin", "/x/../admin/y", "/%61dmin", "/./admin", "/x/%2e%2E/admin", "/admin/.", "/../admin"] {
+    for path in [
+        "/admin",
+        "/x/../admin/y",
+        "/%61dmin",
+        "/./admin",
+        "/x/%2e%2E/admin",
+        "/admin/.",
+        "/../admin",
+    ] {
         assert_eq!(gateway.get(path).await.status(), 403, "{path}");
     }
     for (sent, forwarded) in [
@@ -68,27 +97,47 @@ async fn a_path_is_forwarded_as_it_was_matched() {
         ("/a;b=1", "/a;b=1"),
     ] {
         let reply = gateway.get(sent).await;
-        assert_eq!(first_line(&reply), format!("GET {forwarded} HTTP/1.1"), "{sent}");
+        assert_eq!(
+            first_line(&reply),
+            format!("GET {forwarded} HTTP/1.1"),
+            "{sent}"
+        );
     }
 }
 
 #[tokio::test]
 async fn slashes_are_merged_where_that_is_asked_for() {
     let upstream = Upstream::mirror().await;
-    let yaml = portcullis_tests::route_to(upstream, "", "").replace(&listener(""), &listener("merge_slashes: true"));
+    let yaml = portcullis_tests::route_to(upstream, "", "")
+        .replace(&listener(""), &listener("merge_slashes: true"));
     let gateway = TestGateway::start(yaml).await;
-    assert_eq!(first_line(&gateway.get("//a///b//").await), "GET /a/b/ HTTP/1.1");
+    assert_eq!(
+        first_line(&gateway.get("//a///b//").await),
+        "GET /a/b/ HTTP/1.1"
+    );
 }
 
 #[tokio::test]
 async fn an_http2_authority_becomes_host() {
     let gateway = mirror().await;
     let client = H2Client::connect(gateway.addr()).await;
-    let reply = client.ask(Request::get("http://Shop.test:8080/a%2fb?c").body("").unwrap()).await;
+    let reply = client
+        .ask(
+            Request::get("http://Shop.test:8080/a%2fb?c")
+                .body("")
+                .unwrap(),
+        )
+        .await;
     let text = String::from_utf8(reply.body).unwrap();
     assert!(text.starts_with("GET /a%2Fb?c HTTP/1.1\n"), "{text}");
-    assert!(text.to_lowercase().contains("\nhost: shop.test:8080\n"), "{text}");
-    let request = Request::get("http://a.test/").header("host", "b.test").body("").unwrap();
+    assert!(
+        text.to_lowercase().contains("\nhost: shop.test:8080\n"),
+        "{text}"
+    );
+    let request = Request::get("http://a.test/")
+        .header("host", "b.test")
+        .body("")
+        .unwrap();
     assert_eq!(client.ask(request).await.status(), 400);
 }
 

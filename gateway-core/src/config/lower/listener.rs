@@ -27,6 +27,18 @@ const LEAST_HEAD_BYTES: usize = 1024;
 
 pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
     let tls = raw.tls.as_ref().map(|tls| tls::server(tls, raw, problems));
+    if let Some(handler) = &raw.handler
+        && !raw.filters.is_empty()
+    {
+        problems.push(
+            handler
+                .error(format!(
+                    "the listener `{}` has a connection handler and filters",
+                    raw.name.value
+                ))
+                .hint("filters see HTTP requests, which this listener does not serve: leave one of both out"),
+        );
+    }
     Listener {
         name: raw.name.as_str().into(),
         bind: raw.bind.value.clone(),
@@ -47,6 +59,7 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
         fingerprint: print(raw, tls.as_ref()),
         tls,
         filters: raw.filters.clone(),
+        handler: raw.handler.clone(),
         limits: Limits {
             max_connections: count(raw.limits.max_connections),
             max_requests_in_flight: count(raw.limits.max_requests_in_flight),
@@ -167,7 +180,8 @@ pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Diag
             used[position] = true;
         }
     }
-    for (listener, _) in raw.listeners.iter().zip(&used).filter(|(_, used)| !**used) {
+    let unused = raw.listeners.iter().zip(&used).filter(|(_, used)| !**used);
+    for (listener, _) in unused.filter(|(listener, _)| listener.handler.is_none()) {
         let problem = listener.name.warning(format!(
             "no route belongs to the listener `{}`",
             listener.name.value

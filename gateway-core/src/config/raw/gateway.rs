@@ -99,8 +99,8 @@ pub struct RawLimits {
     /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_in_flight: Option<NonZeroU64>,
-    /// How long requests may go on after the process was told to stop, or their listener was removed, before
-    /// they are cut off. Default: `30s`.
+    /// How long requests may go on after the process was told to stop, before they are cut off. Those of a listener
+    /// that a reload removed or moved end in their own time. Default: `30s`.
     pub drain: TimeSpan,
 }
 

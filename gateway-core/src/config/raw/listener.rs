@@ -37,8 +37,13 @@ pub struct RawListener {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-portcullis-plugins" = "filter"))]
     pub filters: Vec<PluginSpec>,
-    /// Proxies in front of this gateway. Only from these are `forwarded` and `x-forwarded-*` headers believed; from
-    /// anyone else they are replaced. Default: none.
+    /// Serves whole connections instead of HTTP requests, such as `{ type: acme.smtp }`. Such a listener has no
+    /// routes and no filters. Default: none, HTTP is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-portcullis-plugins" = "conn-handler"))]
+    pub handler: Option<PluginSpec>,
+    /// Proxies in front of this gateway. Only from these are `forwarded`, `x-forwarded-*` and `x-real-ip` believed;
+    /// from anyone else they are removed and written anew. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Cidr>,
     /// Which headers tell upstreams about the client. Default: `x-forwarded`.
@@ -70,6 +75,7 @@ impl RawListener {
             protocol: Protocol::default(),
             tls: None,
             filters: Vec::new(),
+            handler: None,
             trusted_proxies: Vec::new(),
             forwarded: Forwarded::default(),
             merge_slashes: false,
@@ -101,7 +107,7 @@ pub enum Protocol {
 pub enum Forwarded {
     /// None; those of the client are removed.
     Off,
-    /// `x-forwarded-for`, `-proto`, `-host` and `-port`.
+    /// `x-forwarded-for`, `-proto`, `-host`, `-port` and `x-real-ip`.
     #[default]
     XForwarded,
     /// `forwarded` (RFC 7239).
@@ -144,7 +150,7 @@ pub struct RawCertificate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<Located<String>>,
     /// Use it for clients that ask for no name or for one that no certificate has. One per listener at most; without
-    /// any, such handshakes fail. Default: `false`.
+    /// any, the first certificate is used. Default: `false`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub default: bool,
 }

@@ -153,7 +153,8 @@ impl Default for RawRetryBudget {
     }
 }
 
-/// The pause before a request is tried again: random, up to a bound that doubles each time.
+/// The pause before a request is tried again: random, between half of a bound and all of it; the bound doubles each
+/// time.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Backoff")]

@@ -157,7 +157,7 @@ pub struct RawEndpoint {
     /// Its share, relative to the other endpoints. 0: no new requests.
     #[serde(skip_serializing_if = "is_one")]
     pub weight: u32,
-    /// Where it runs, for balancers that prefer what is close.
+    /// Where it runs. Balancers of plugins see it; none of the stock ones uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
 }
@@ -171,7 +171,7 @@ struct EndpointForm {
     /// Its share, relative to the other endpoints. 0: no new requests. Default: 1.
     #[serde(default = "one")]
     weight: u32,
-    /// Where it runs, for balancers that prefer what is close.
+    /// Where it runs. Balancers of plugins see it; none of the stock ones uses it.
     #[serde(default)]
     zone: Option<String>,
 }
@@ -233,8 +233,8 @@ pub struct RawClientTls {
     /// written in. Default: those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<Located<Pem>>,
-    /// The name the endpoints must prove, also sent as SNI. Default: the name the endpoint was discovered by, else the
-    /// host of the request.
+    /// The name the endpoints must prove, also sent as SNI. Default: the name the endpoint was discovered by, else its
+    /// address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Located<String>>,
     /// PEM file, or text, with the certificate shown to the endpoints. With `key`.

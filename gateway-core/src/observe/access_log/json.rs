@@ -36,7 +36,6 @@ pub(super) fn write(into: &mut Vec<u8>, record: &AccessRecord<'_>, query: bool) 
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
     object.seconds("duration", Some(record.duration));
-    object.seconds("upstream_connect", record.upstream_connect);
     object.seconds("upstream_first_byte", record.upstream_first_byte);
     object.seconds("upstream_duration", record.upstream_duration);
     object.optional("request_id", record.request_id);

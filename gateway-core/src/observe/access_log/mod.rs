@@ -17,7 +17,7 @@
 //! | `status`, `reason`, `aborted` | what came of it; status 0 when the request ended before a reply |
 //! | `route`, `upstream`, `endpoint`, `attempts`, `retried` | who answered |
 //! | `bytes_in`, `bytes_out` | body bytes read from and written to the client |
-//! | `duration`, `upstream_connect`, `upstream_first_byte`, `upstream_duration` | seconds |
+//! | `duration`, `upstream_first_byte`, `upstream_duration` | seconds |
 //! | `request_id`, `trace_id`, `user_agent`, `sni`, `tls_version` | |
 //!
 //! # Text

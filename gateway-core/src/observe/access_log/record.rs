@@ -33,13 +33,13 @@ pub struct AccessRecord<'a> {
     pub peer: Option<SocketAddr>,
     /// The authenticated identity.
     pub principal: Option<&'a str>,
-    /// Request method.
+    /// Request method; empty when the head could not be parsed.
     pub method: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
     /// The authority the client asked for.
     pub host: &'a str,
-    /// The path, normalised, without the query.
+    /// The path as the client sent it, without the query; empty when the head could not be parsed.
     pub path: &'a str,
     /// The query without `?`; written only when the log is configured to.
     pub query: Option<&'a str>,
@@ -63,8 +63,6 @@ pub struct AccessRecord<'a> {
     pub bytes_out: u64,
     /// From the first byte of the request to the last of the reply.
     pub duration: Duration,
-    /// Time the last attempt took to get a connection; `None` when one was reused.
-    pub upstream_connect: Option<Duration>,
     /// From sending the last attempt to the head of its reply.
     pub upstream_first_byte: Option<Duration>,
     /// From sending the last attempt to the last byte of its reply.
@@ -110,7 +108,6 @@ impl AccessRecord<'_> {
             bytes_in: 0,
             bytes_out: 0,
             duration: Duration::ZERO,
-            upstream_connect: None,
             upstream_first_byte: None,
             upstream_duration: None,
             request_id: None,

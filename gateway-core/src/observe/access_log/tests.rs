@@ -86,7 +86,6 @@ fn full_record() -> AccessRecord<'static> {
         bytes_in: 3,
         bytes_out: 512,
         duration: Duration::from_micros(1_204),
-        upstream_connect: Some(Duration::from_micros(100)),
         upstream_first_byte: Some(Duration::from_micros(900)),
         upstream_duration: Some(Duration::from_millis(1_001)),
         request_id: Some("r1"),
@@ -119,7 +118,7 @@ fn a_full_record_as_json() {
             r#""host":"shop.example","path":"/orders","protocol":"HTTP/2.0","status":200,"#,
             r#""reason":"ok","route":"orders","upstream":"orders-v1","endpoint":"10.0.0.1:8080","#,
             r#""attempts":2,"bytes_in":3,"bytes_out":512,"duration":0.001204,"#,
-            r#""upstream_connect":0.000100,"upstream_first_byte":0.000900,"#,
+            r#""upstream_first_byte":0.000900,"#,
             r#""upstream_duration":1.001000,"request_id":"r1","#,
             r#""trace_id":"4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b","user_agent":"curl/8","#,
             r#""sni":"shop.example","tls_version":"TLSv1.3","retried":true}"#,
@@ -136,7 +135,7 @@ fn a_full_record_as_text() {
         concat!(
             r#"192.0.2.7 - alice [02/Jan/2026:03:04:05 +0000] "GET /orders?token=s HTTP/2.0" 200 512 "-" "curl/8""#,
             r#" listener="web" scheme="https" host="shop.example" reason="ok" route="orders" upstream="orders-v1""#,
-            r#" endpoint="10.0.0.1:8080" attempts=2 bytes_in=3 duration=0.001204 upstream_connect=0.000100"#,
+            r#" endpoint="10.0.0.1:8080" attempts=2 bytes_in=3 duration=0.001204"#,
             r#" upstream_first_byte=0.000900 upstream_duration=1.001000 request_id="r1""#,
             r#" trace_id="4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b" sni="shop.example" tls_version="TLSv1.3" retried"#,
             "\n"
@@ -159,7 +158,7 @@ fn a_request_cut_off_before_anything_was_known() {
     assert_eq!(
         line(&record, &config(LogFormat::Text, true)),
         concat!(
-            r#"- - - [01/Jan/1970:00:00:00 +0000] "  HTTP/1.1" 0 0 "-" "-" attempts=0 bytes_in=0"#,
+            r#"- - - [01/Jan/1970:00:00:00 +0000] "- - HTTP/1.1" 0 0 "-" "-" attempts=0 bytes_in=0"#,
             " duration=0.000000 aborted\n"
         )
     );

@@ -24,9 +24,9 @@ pub(super) fn write(into: &mut Vec<u8>, record: &AccessRecord<'_>, query: bool) 
     into.extend_from_slice(b" [");
     Civil::new(record.time).write_common(into);
     into.extend_from_slice(b"] \"");
-    escape::quoted(into, record.method);
+    escape::quoted(into, known(record.method));
     into.push(b' ');
-    escape::quoted(into, record.path);
+    escape::quoted(into, known(record.path));
     if query && let Some(query) = record.query {
         into.push(b'?');
         escape::quoted(into, query);
@@ -55,7 +55,6 @@ pub(super) fn write(into: &mut Vec<u8>, record: &AccessRecord<'_>, query: bool) 
     );
     write_seconds(into, record.duration);
     for (name, value) in [
-        (" upstream_connect=", record.upstream_connect),
         (" upstream_first_byte=", record.upstream_first_byte),
         (" upstream_duration=", record.upstream_duration),
     ] {
@@ -79,6 +78,11 @@ pub(super) fn write(into: &mut Vec<u8>, record: &AccessRecord<'_>, query: bool) 
         into.extend_from_slice(b" aborted");
     }
     into.push(b'\n');
+}
+
+/// Heads that could not be parsed have neither method nor path.
+fn known(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
 }
 
 fn pair(into: &mut Vec<u8>, name: &str, value: &str) {

@@ -2,9 +2,12 @@
 
 mod buffer;
 mod client;
+mod linger;
+mod reply;
 mod request_body;
 mod response_body;
 mod server;
+mod server_conn;
 mod writer;
 
 pub(crate) use client::{Connection, Outgoing, SendFailure, SendLimits, earliest, send};

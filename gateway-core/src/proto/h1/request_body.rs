@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::server::{Shared, Tunnel};
+use super::server_conn::{Shared, Tunnel};
 use crate::error::{ErrorClass, GatewayError};
 use crate::http1::Chunk;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::gather::{Gathered, gather};
+use super::upload::Upload;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
 use crate::error::{BoxError, ErrorClass, GatewayError, RetrySafety};
@@ -42,25 +43,52 @@ const PING_ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Sender {
     inner: http2::SendRequest<Body>,
-    streams: Arc<AtomicUsize>,
+    use_: Arc<Use>,
+    secure: bool,
+}
+
+/// How much a connection is used.
+#[derive(Debug, Default)]
+struct Use {
+    /// Streams that are open.
+    streams: AtomicUsize,
+    /// Streams that were ever opened.
+    opened: AtomicUsize,
+    /// The endpoint takes no more requests on it.
+    retired: AtomicBool,
 }
 
 impl Sender {
     /// Whether the connection takes requests.
     pub(crate) fn is_open(&self) -> bool {
-        !self.inner.is_closed()
+        !self.inner.is_closed() && !self.use_.retired.load(Ordering::Relaxed)
     }
 
     /// Whether another stream fits without waiting for the endpoint's permission.
     pub(crate) fn has_room(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) < MAX_STREAMS
+        self.streams() < MAX_STREAMS
+    }
+
+    /// Streams that are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.use_.streams.load(Ordering::Relaxed)
+    }
+
+    /// Streams that were ever opened.
+    pub(crate) fn opened(&self) -> usize {
+        self.use_.opened.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
     }
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
-            .field("streams", &self.streams)
+            .field("use", &self.use_)
             .finish_non_exhaustive()
     }
 }
@@ -77,7 +105,9 @@ where
     fn execute(&self, future: F) {
         let gathered = self.0.clone();
         spawn(async move {
-            gathered.drive(future).await;
+            if gathered.drive(future).await.is_some() {
+                gathered.finish().await;
+            }
         });
     }
 }
@@ -88,7 +118,8 @@ pub(crate) async fn connect(
     place: Place,
     limits: &HeadLimits,
 ) -> Result<Sender, GatewayError> {
-    let (io, gathered) = gather(io);
+    let secure = io.is_tls_client();
+    let (io, gathered) = gather(io, Some(place));
     let mut builder = http2::Builder::new(Executor(gathered.clone()));
     builder
         .timer(TokioTimer::new())
@@ -99,7 +130,6 @@ pub(crate) async fn connect(
         .keep_alive_timeout(PING_ANSWER);
     // The preface is gathered too, so it is sent as soon as the handshake has produced it.
     let (sender, connection) = gathered
-        .clone()
         .drive(builder.handshake::<_, Body>(TokioIo::new(io)))
         .await
         .ok_or_else(|| GatewayError::new(ErrorClass::Connect, "starting HTTP/2: the connection broke"))?
@@ -107,28 +137,29 @@ pub(crate) async fn connect(
             GatewayError::new(ErrorClass::Connect, "starting HTTP/2").with_source(error)
         })?;
     spawn(async move {
-        let _place = place;
         gathered.drive(connection).await;
     });
     Ok(Sender {
         inner: sender,
-        streams: Arc::default(),
+        use_: Arc::default(),
+        secure,
     })
 }
 
 /// One stream's share of its connection.
-struct Stream(Arc<AtomicUsize>);
+struct Stream(Arc<Use>);
 
 impl Stream {
     fn open(sender: &Sender) -> Self {
-        sender.streams.fetch_add(1, Ordering::Relaxed);
-        Self(sender.streams.clone())
+        sender.use_.streams.fetch_add(1, Ordering::Relaxed);
+        sender.use_.opened.fetch_add(1, Ordering::Relaxed);
+        Self(sender.use_.clone())
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -140,16 +171,22 @@ pub(crate) async fn send(
     _exchange: &Exchange,
 ) -> Result<Response, AttemptFailure> {
     let stream = Stream::open(&sender);
-    let mut timer = LazyTimer::default();
-    let idle_by = cx.idle.map(|idle| Clock.now() + idle);
-    timer.set(earliest([cx.head_by, cx.done_by, idle_by]));
-    let mut answer = pin!(sender.inner.try_send_request(request));
+    let bodiless = request.body().is_end_stream();
+    let (parts, body) = request.into_parts();
+    let (body, upload) = Upload::watch(body);
+    let mut silence = Silence {
+        timer: LazyTimer::default(),
+        by: earliest([cx.head_by, cx.done_by]),
+        idle: cx.idle,
+        upload,
+        seen: 0,
+    };
+    let mut answer = pin!(sender.inner.try_send_request(Request::from_parts(parts, body)));
     let outcome = poll_fn(|task| {
         if let Poll::Ready(outcome) = answer.as_mut().poll(task) {
             return Poll::Ready(Some(outcome));
         }
-        ready!(timer.poll_elapsed(task));
-        Poll::Ready(None)
+        silence.poll_over(task).map(|()| None)
     })
     .await;
     match outcome {
@@ -161,9 +198,15 @@ pub(crate) async fn send(
         .into()),
         Some(Err(mut failure)) => {
             let body = failure.take_message().map(http::Request::into_body);
+            let error = failure.into_error();
+            let left = body.is_some() || is_farewell(&error);
+            if left {
+                // The endpoint is leaving (GOAWAY): nobody else needs to find out.
+                stream.0.retired.store(true, Ordering::Relaxed);
+            }
             Err(AttemptFailure {
-                error: classify(failure.into_error(), body.is_some()),
-                body,
+                error: classify(error, left),
+                body: body.or_else(|| (left && bodiless).then(Body::empty)),
             })
         }
         Some(Ok(response)) => {
@@ -173,9 +216,7 @@ pub(crate) async fn send(
             } else {
                 Body::h2_response(Box::new(UpstreamStream {
                     incoming,
-                    timer,
-                    done_by: cx.done_by,
-                    idle: cx.idle,
+                    silence: silence.until(cx.done_by),
                     _stream: stream,
                     in_flight: None,
                 }))
@@ -183,6 +224,14 @@ pub(crate) async fn send(
             Ok(Response::from_parts(parts, body))
         }
     }
+}
+
+/// Whether the endpoint said that it will not look at the request: it is leaving, and the stream's number is
+/// above the last one it names (RFC 9113 6.8).
+fn is_farewell(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|error| error.is_go_away() && error.is_remote())
 }
 
 fn classify(error: hyper::Error, returned: bool) -> GatewayError {
@@ -210,12 +259,46 @@ fn reason(error: &hyper::Error) -> Option<h2::Reason> {
         .reason()
 }
 
+/// How long an endpoint may be silent while its client is not to blame.
+struct Silence {
+    timer: LazyTimer,
+    /// The end of patience, whatever happens until then.
+    by: Option<Instant>,
+    idle: Option<Duration>,
+    upload: Option<Arc<Upload>>,
+    seen: u64,
+}
+
+impl Silence {
+    /// Counts anew, up to another end.
+    fn until(mut self, by: Option<Instant>) -> Self {
+        self.timer.set(None);
+        self.by = by;
+        self
+    }
+
+    /// Ready when the endpoint was silent for too long.
+    fn poll_over(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.timer.is_set() {
+                let idle_by = self.idle.map(|idle| Clock.now() + idle);
+                self.timer.set(earliest([self.by, idle_by]));
+            }
+            ready!(self.timer.poll_elapsed(task));
+            let over = self.by.is_some_and(|by| by <= Clock.now());
+            let upload = self.upload.as_ref();
+            if over || upload.is_none_or(|upload| upload.is_over_or_stuck(&mut self.seen)) {
+                return Poll::Ready(());
+            }
+            self.timer.set(None);
+        }
+    }
+}
+
 /// The body of a response on an HTTP/2 stream.
 pub(crate) struct UpstreamStream {
     incoming: Incoming,
-    timer: LazyTimer,
-    done_by: Option<Instant>,
-    idle: Option<Duration>,
+    silence: Silence,
     _stream: Stream,
     in_flight: Option<InFlight>,
 }
@@ -231,7 +314,7 @@ impl UpstreamStream {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(task) {
-            self.timer.set(None);
+            self.silence.timer.set(None);
             if frame.is_none() {
                 self.in_flight = None;
             }
@@ -242,11 +325,7 @@ impl UpstreamStream {
                 })
             }));
         }
-        if !self.timer.is_set() {
-            let idle_by = self.idle.map(|idle| Clock.now() + idle);
-            self.timer.set(earliest([self.done_by, idle_by]));
-        }
-        ready!(self.timer.poll_elapsed(task));
+        ready!(self.silence.poll_over(task));
         Poll::Ready(Some(Err(GatewayError::new(
             ErrorClass::UpstreamTimeout,
             "waiting for more of the response body",

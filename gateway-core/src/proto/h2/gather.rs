@@ -7,17 +7,24 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::pool::Place;
 use crate::transport::Transport;
 
 /// The engine has to wait for the peer when this much is gathered.
 const HIGH_WATER: usize = 64 * 1024;
+/// How long a connection that is over may take to deliver its last words.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// The side of a gathering transport that the HTTP/2 engine reads and writes.
-pub(super) struct Gather(Arc<Mutex<Inner>>);
+/// The side of a gathering transport that the HTTP/2 engine reads and writes, until it is dropped.
+pub(super) struct Gather {
+    inner: Arc<Mutex<Inner>>,
+    _place: Option<Place>,
+}
 
 /// The side that writes what was gathered.
 #[derive(Clone)]
@@ -28,17 +35,56 @@ struct Inner {
     buf: Vec<u8>,
     sent: usize,
     dirty: bool,
+    /// The engine has let go of the connection.
+    left: bool,
+    blocked: Arc<Blocked>,
+    waker: Waker,
 }
 
-/// Splits a transport into the engine's side and the writing side.
-pub(super) fn gather(io: Transport) -> (Gather, Gathered) {
+/// Tasks that wait for the transport to take more. Several may: a transport itself remembers only one.
+#[derive(Default)]
+struct Blocked(Mutex<Vec<Waker>>);
+
+impl Blocked {
+    fn add(&self, waker: &Waker) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+}
+
+impl Wake for Blocked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Splits a transport into the engine's side and the writing side. The connection has its place in a pool
+/// until the engine lets go of it.
+pub(super) fn gather(io: Transport, place: Option<Place>) -> (Gather, Gathered) {
+    let blocked = Arc::new(Blocked::default());
     let inner = Arc::new(Mutex::new(Inner {
         io,
         buf: Vec::new(),
         sent: 0,
         dirty: false,
+        left: false,
+        waker: Waker::from(blocked.clone()),
+        blocked,
     }));
-    (Gather(inner.clone()), Gathered(inner))
+    (
+        Gather {
+            inner: inner.clone(),
+            _place: place,
+        },
+        Gathered(inner),
+    )
 }
 
 impl Gathered {
@@ -48,7 +94,7 @@ impl Gathered {
     }
 
     /// Runs a connection, sending what each poll of it gathered.
-    pub(super) async fn drive<C: Future>(self, connection: C) -> Option<C::Output> {
+    pub(super) async fn drive<C: Future>(&self, connection: C) -> Option<C::Output> {
         let mut connection = pin!(connection);
         poll_fn(|cx| {
             let done = connection.as_mut().poll(cx);
@@ -59,12 +105,34 @@ impl Gathered {
         })
         .await
     }
+
+    /// Once the engine has let go: delivers what is left and ends the sending direction, as far as the peer
+    /// goes along.
+    pub(super) async fn finish(self) {
+        if !lock(&self.0).left {
+            return;
+        }
+        let finishing = poll_fn(|cx| {
+            let mut inner = lock(&self.0);
+            ready!(inner.poll_send(cx))?;
+            Pin::new(&mut inner.io).poll_shutdown(cx)
+        });
+        // Nobody is left who could be told of a failure.
+        let _ = tokio::time::timeout(LINGER, finishing).await;
+    }
 }
 
 impl Inner {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.buf.len() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.buf[self.sent..]))?;
+            let written = match self.poll_write_some() {
+                Poll::Ready(written) => written?,
+                Poll::Pending => {
+                    self.blocked.add(cx.waker());
+                    // The transport may have woken those that waited before this one was among them.
+                    ready!(self.poll_write_some())?
+                }
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -79,6 +147,17 @@ impl Inner {
         }
         Poll::Ready(Ok(()))
     }
+
+    fn poll_write_some(&mut self) -> Poll<io::Result<usize>> {
+        let mut all = Context::from_waker(&self.waker);
+        Pin::new(&mut self.io).poll_write(&mut all, &self.buf[self.sent..])
+    }
+}
+
+impl Drop for Gather {
+    fn drop(&mut self) {
+        lock(&self.inner).left = true;
+    }
 }
 
 impl AsyncRead for Gather {
@@ -87,7 +166,7 @@ impl AsyncRead for Gather {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).io).poll_read(cx, buf)
+        Pin::new(&mut lock(&self.inner).io).poll_read(cx, buf)
     }
 }
 
@@ -105,7 +184,7 @@ impl AsyncWrite for Gather {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         if inner.buf.len() >= HIGH_WATER {
             ready!(inner.poll_send(cx))?;
         }
@@ -126,7 +205,7 @@ impl AsyncWrite for Gather {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         ready!(inner.poll_send(cx))?;
         Pin::new(&mut inner.io).poll_shutdown(cx)
     }

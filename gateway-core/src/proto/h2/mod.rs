@@ -8,6 +8,7 @@ mod client;
 mod gather;
 mod server;
 mod stream;
+mod upload;
 
 pub(crate) use client::{Sender, UpstreamStream, connect, send};
 pub(crate) use server::serve;

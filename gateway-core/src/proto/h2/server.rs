@@ -35,7 +35,7 @@ use crate::upgrade::Upgrade;
 /// Dropping the future closes the connection; streams being answered are reset.
 pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
     let settings = cx.settings();
-    let (io, gathered) = gather(io);
+    let (io, gathered) = gather(io, None);
     let connection = async {
         let handshake = builder(settings).handshake::<_, Bytes>(io);
         match tokio::time::timeout(settings.timeouts.head, handshake).await {
@@ -44,7 +44,9 @@ pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
             Err(_) => tracing::debug!("http/2 handshake took too long"),
         }
     };
-    gathered.drive(connection).await;
+    if gathered.drive(connection).await.is_some() {
+        gathered.finish().await;
+    }
 }
 
 fn builder(settings: &HttpSettings) -> Builder {
@@ -160,7 +162,7 @@ async fn answer(
             return;
         }
     };
-    let mut answering = match report.admit() {
+    let mut answering = match report.admit(&request) {
         Ok(()) => entry.service.call(request),
         Err(error) => Box::pin(std::future::ready(Err(error))),
     };
