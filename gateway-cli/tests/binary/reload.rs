@@ -51,12 +51,12 @@ impl World {
              - {{ name: socket, match: {{ path: /socket }}, backends: [{{ upstream: sockets }}] }}\n\
              - {{ name: slow, match: {{ path: /slow }}, backends: [{{ upstream: one }}] }}\n\
              - {{ name: who, match: {{ path: /who }}, backends: [{{ upstream: one, weight: {weight} }}, {{ upstream: two, weight: 3 }}] }}\n",
-            filters = if turn % 3 == 0 {
+            filters = if turn.is_multiple_of(3) {
                 ", filters: [{ type: request-id }]"
             } else {
                 ""
             },
-            extra = if turn % 4 == 0 {
+            extra = if turn.is_multiple_of(4) {
                 format!("- {{ name: extra, bind: '{}' }}\n", self.extra)
             } else {
                 String::new()
@@ -75,7 +75,7 @@ impl World {
              - {{ name: sockets, endpoints: ['{}'] }}\n\
              {}",
             self.sockets.address(),
-            if turn % 2 == 0 { format!("- {{ name: spare, endpoints: ['{two}'] }}\n") } else { String::new() },
+            if turn.is_multiple_of(2) { format!("- {{ name: spare, endpoints: ['{two}'] }}\n") } else { String::new() },
         ));
         text
     }
@@ -182,7 +182,7 @@ fn two_hundred_reloads_under_load_lose_nothing() {
         });
         for turn in 1..=RELOADS {
             gateway.write_config(&world.configuration(turn));
-            if turn % 2 == 0 {
+            if turn.is_multiple_of(2) {
                 gateway.signal(Signal::HUP);
             }
             eventually("the next configuration", || {
@@ -196,7 +196,11 @@ fn two_hundred_reloads_under_load_lose_nothing() {
                     "what is known of health is kept"
                 );
                 let open = get(world.extra, "/turn").is_ok();
-                assert_eq!(open, turn % 4 == 0, "the listener `extra` in turn {turn}");
+                assert_eq!(
+                    open,
+                    turn.is_multiple_of(4),
+                    "the listener `extra` in turn {turn}"
+                );
             }
         }
         // The load goes on: the websocket and the stream pin no generation.
