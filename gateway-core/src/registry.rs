@@ -150,7 +150,6 @@ struct Tables {
 
 impl Registry {
     /// Starts with what the core itself brings: balancers and discoveries.
-    #[must_use]
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder {
             tables: Tables {

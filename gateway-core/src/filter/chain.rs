@@ -119,7 +119,6 @@ pub struct Chain {
 
 impl Chain {
     /// Starts an empty chain.
-    #[must_use]
     pub fn builder() -> ChainBuilder {
         ChainBuilder::default()
     }

@@ -86,6 +86,9 @@ pub(super) struct Announcer {
     observers: Observers,
     next: AtomicU64,
     upstreams: Mutex<HashMap<Arc<str>, Known>>,
+    /// Held while observers are told, so that events come in the order of what happened. Taken before `upstreams`
+    /// and only by tasks, never by a reload: observers may call what a reload locks.
+    telling: Mutex<()>,
 }
 
 /// What observers were told of an upstream.
@@ -116,7 +119,7 @@ impl Announcer {
         spawn(follow(self.clone(), Arc::downgrade(upstream), changes, turn));
     }
 
-    /// Forgets upstreams that are not among `live`. Observers are told from a task: whoever reloads holds a lock.
+    /// Forgets upstreams that are not among `live`.
     pub(super) fn retain(self: &Arc<Self>, live: &LiveUpstreams) {
         let gone: Vec<(Arc<str>, Known)> = {
             let mut known = self.lock();
@@ -127,6 +130,7 @@ impl Announcer {
         }
         let this = self.clone();
         spawn(async move {
+            let _telling = this.telling.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, known) in gone {
                 for (address, _) in known.endpoints.iter().filter(|(_, up)| **up) {
                     this.down(&name, address, "removed");
@@ -137,12 +141,11 @@ impl Announcer {
 
     fn update(&self, upstream: &Upstream, turn: u64) {
         let snapshot = upstream.snapshot();
-        let mut upstreams = self.lock();
-        let Some(known) = upstreams.get_mut(upstream.name()).filter(|known| known.turn == turn) else {
-            return;
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = match self.lock().get_mut(upstream.name()) {
+            Some(known) if known.turn == turn => known.renew(&snapshot),
+            _ => return,
         };
-        let changes = known.renew(&snapshot);
-        // Told under the lock, so that events come in the order of what happened.
         for (address, change) in changes {
             match change {
                 None => self.observers.emit(&Event::EndpointUp {

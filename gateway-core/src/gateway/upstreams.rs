@@ -130,16 +130,17 @@ fn wants_hash(plan: &ir::Upstream) -> bool {
 
 /// Reads the PEM documents of an upstream's TLS.
 fn tls_options(plan: &ir::UpstreamTlsPlan) -> Result<UpstreamTlsOptions, MaterialError> {
-    let mut options = UpstreamTlsOptions::default();
-    options.roots = plan.roots.clone();
-    options.client_certificate = match &plan.client_certificate {
-        Some((certificate, key)) => Some(CertificateAndKey::load(certificate, key)?),
-        None => None,
-    };
-    options.server_name = plan.server_name.clone();
-    options.alpn = plan.alpn.clone();
-    options.insecure_skip_verify = plan.insecure_skip_verify;
-    Ok(options)
+    let pair = plan.client_certificate.as_ref();
+    Ok(UpstreamTlsOptions {
+        roots: plan.roots.clone(),
+        client_certificate: pair
+            .map(|(certificate, key)| CertificateAndKey::load(certificate, key))
+            .transpose()?,
+        server_name: plan.server_name.clone(),
+        alpn: plan.alpn.clone(),
+        insecure_skip_verify: plan.insecure_skip_verify,
+        ..UpstreamTlsOptions::default()
+    })
 }
 
 fn connector(

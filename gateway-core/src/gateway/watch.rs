@@ -2,28 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::handle::GatewayHandle;
 use crate::balance::stable_hash;
+use crate::clock::Clock;
 use crate::spawn::spawn;
 
 /// Editors and Kubernetes write in several steps: changes are looked at once they have paused.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Some network file systems report nothing: files are looked at anyway.
 const POLL: Duration = Duration::from_secs(10);
+/// Times of files lag behind the clock by up to a tick of the system.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
 
-/// Watches what the live configuration depends on and reloads when contents changed. Ends with the gateway.
+/// Watches the folders of what the live configuration depends on, and reloads when contents changed. Ends with
+/// the runtime.
 pub(super) fn start(handle: &GatewayHandle) {
     let (changed, mut changes) = mpsc::channel(1);
     let mut paths = handle.watched();
-    let mut watching = watcher(&paths, changed.clone());
+    let mut _watching = watcher(&paths, changed.clone());
+    // Before anybody is told that the gateway runs: what changes from then on is news.
+    let mut looked = Clock.wall();
+    let mut seen = contents(&paths);
     let handle = handle.downgrade();
     spawn(async move {
-        let mut seen = contents(&paths);
         loop {
             // Both are cancel safe: a lost wake-up is made good by the poll.
             tokio::select! {
@@ -32,20 +38,23 @@ pub(super) fn start(handle: &GatewayHandle) {
             }
             tokio::time::sleep(SETTLE).await;
             while changes.try_recv().is_ok() {}
+            let before = std::mem::replace(&mut looked, Clock.wall());
             let now = contents(&paths);
-            if now == seen {
-                continue;
-            }
-            seen = now;
             let Some(handle) = handle.upgrade() else { return };
-            handle.reload_and_tell("files changed");
-            // The new configuration may name other files, such as certificates.
-            let named = handle.watched();
-            if named != paths {
-                paths = named;
-                drop(watching);
-                watching = watcher(&paths, changed.clone());
-                seen = contents(&paths);
+            let changes_here = now != seen;
+            if changes_here {
+                seen = now;
+                handle.reload_and_tell("files changed");
+            }
+            // This reload or another may have brought other files.
+            let watched = handle.watched();
+            if watched != paths {
+                paths = watched;
+                _watching = watcher(&paths, changed.clone());
+                // Whoever reloaded may have read a file that is looked at for the first time before its last change.
+                let reloaded = if changes_here { looked } else { before };
+                seen = renewed(&seen, contents(&paths), reloaded);
+                let _ = changed.try_send(());
             }
         }
     });
@@ -80,6 +89,26 @@ fn watcher(paths: &[PathBuf], changed: mpsc::Sender<()>) -> Option<notify::Recom
         }
     }
     Some(watcher)
+}
+
+/// What is known of the files of `now`: what was `seen`, and the new ones unless they changed after `since`.
+fn renewed(
+    seen: &BTreeMap<PathBuf, u64>,
+    now: BTreeMap<PathBuf, u64>,
+    since: SystemTime,
+) -> BTreeMap<PathBuf, u64> {
+    let known = |(path, hash): (PathBuf, u64)| match seen.get(&path) {
+        Some(before) => Some((path, *before)),
+        None if changed_after(&path, since) => None,
+        None => Some((path, hash)),
+    };
+    now.into_iter().filter_map(known).collect()
+}
+
+/// Whether a file was written after `since`, as far as the file system can tell.
+fn changed_after(path: &Path, since: SystemTime) -> bool {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| modified + CLOCK_STEP >= since)
 }
 
 /// What the files hold, so that touching one changes nothing.
