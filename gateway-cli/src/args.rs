@@ -7,7 +7,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// One gateway for ingress, APIs and service mesh.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "portcullis",
+    version,
+    about,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

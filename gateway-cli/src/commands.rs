@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use portcullis::Gateway;
 use portcullis::admin::ExplainQuery;
 use portcullis::config::{load, to_native};
 use portcullis::gateway::{EdgeMode, Mode, StartError};
 use portcullis::mesh::{InboundMode, OutboundMode};
-use portcullis::Gateway;
 
 use crate::args::{ConfigOptions, ConvertOptions, ExplainOptions, Form, ModeName, StackOptions};
 use crate::run::{fail, registry};
@@ -35,7 +35,11 @@ pub(crate) fn check(options: &ConfigOptions) -> ExitCode {
             println!("the configuration is valid");
         }
     }
-    if bad { ExitCode::from(BAD_CONFIG) } else { ExitCode::SUCCESS }
+    if bad {
+        ExitCode::from(BAD_CONFIG)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// `portcullis explain`.

@@ -17,7 +17,10 @@ const CANNOT_BIND: u8 = 3;
 
 pub(crate) fn run(options: RunOptions) -> ExitCode {
     start_log();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(CANNOT_BIND, &format!("starting the runtime: {error}")),
     };

@@ -94,6 +94,10 @@ impl<T> Table<T> {
                 schema
             })
             .collect();
+        if alternatives.is_empty() {
+            // `oneOf` must not be empty; without a plugin nothing is right.
+            return serde_json::json!({ "not": {} });
+        }
         serde_json::json!({ "oneOf": alternatives })
     }
 }

@@ -73,7 +73,9 @@ access_log: {{ path: stdout }}
 
     /// Says what to try.
     pub(crate) fn greet(&self, gateway: &GatewayHandle) {
-        let Some(web) = gateway.local_addr("web") else { return };
+        let Some(web) = gateway.local_addr("web") else {
+            return;
+        };
         eprintln!("portcullis runs its embedded default: everything goes to an echo upstream.");
         eprintln!("  try:    curl -i http://{web}/hello");
         if let Some(secure) = gateway.local_addr("websecure") {

@@ -133,7 +133,9 @@ impl Message {
 
 /// Takes one whole frame out of `buf`.
 fn next_frame(buf: &mut BytesMut) -> Result<Option<Message>, &'static str> {
-    let [first, second, ..] = **buf else { return Ok(None) };
+    let [first, second, ..] = **buf else {
+        return Ok(None);
+    };
     if second & 0x80 == 0 {
         return Err("reading a WebSocket frame: a client must mask it");
     }

@@ -10,7 +10,10 @@ const SEEN: &str = "%{http_version} %{http_code}";
 fn the_embedded_default_answers_every_protocol() {
     let gateway = Gateway::embedded();
     let web = format!("http://{}/hello?x=1", gateway.web());
-    let secure = format!("https://localhost:{}/hello?x=1", gateway.address("websecure").port());
+    let secure = format!(
+        "https://localhost:{}/hello?x=1",
+        gateway.address("websecure").port()
+    );
     let ask = |flags: &[&str]| curl(&[&["-w", SEEN], flags].concat()).unwrap();
     for (flags, ends) in [
         (&["--http1.1", &web] as &[&str], "1.1 200"),
@@ -27,11 +30,23 @@ fn the_embedded_default_answers_every_protocol() {
     let answer = ask(&["-k", "--http2", &secure]);
     assert!(answer.contains("x-forwarded-proto: https\n"), "{answer}");
     let port = gateway.address("websecure").port();
-    assert!(answer.contains(&format!("x-forwarded-port: {port}\n")), "{answer}");
+    assert!(
+        answer.contains(&format!("x-forwarded-port: {port}\n")),
+        "{answer}"
+    );
     assert_eq!(answer.matches("x-forwarded-for:").count(), 1, "{answer}");
-    let posted = ask(&["--http2-prior-knowledge", "--data-binary", "some text", &web]);
+    let posted = ask(&[
+        "--http2-prior-knowledge",
+        "--data-binary",
+        "some text",
+        &web,
+    ]);
     assert_eq!(posted, "some text2 200");
-    assert!(gateway.stderr().contains(&format!("curl -i http://{}/hello", gateway.web())));
+    assert!(
+        gateway
+            .stderr()
+            .contains(&format!("curl -i http://{}/hello", gateway.web()))
+    );
     let line = gateway.logged("/hello");
     assert!(line["request_id"].is_string(), "{line}");
 }
@@ -39,12 +54,25 @@ fn the_embedded_default_answers_every_protocol() {
 #[test]
 fn certificates_are_chosen_by_name_and_hot_swapped() {
     let certificates = Certificates::new();
-    let nginx = Nginx::start(&Site { name: "site", ..Site::default() });
-    let pairs: Vec<String> = [&["localhost", "127.0.0.1"] as &[&str], &["shop.example"], &["*.wild.example"]]
-        .iter()
-        .map(|names| certificates.issue(names))
-        .map(|(chain, key)| format!("{{ cert: '{}', key: '{}' }}", chain.display(), key.display()))
-        .collect();
+    let nginx = Nginx::start(&Site {
+        name: "site",
+        ..Site::default()
+    });
+    let pairs: Vec<String> = [
+        &["localhost", "127.0.0.1"] as &[&str],
+        &["shop.example"],
+        &["*.wild.example"],
+    ]
+    .iter()
+    .map(|names| certificates.issue(names))
+    .map(|(chain, key)| {
+        format!(
+            "{{ cert: '{}', key: '{}' }}",
+            chain.display(),
+            key.display()
+        )
+    })
+    .collect();
     let configuration = |pairs: &[String]| {
         format!(
             "listeners: [{{ name: web, bind: '127.0.0.1:0', tls: {{ certificates: [{}] }} }}]\n\
@@ -58,13 +86,19 @@ fn certificates_are_chosen_by_name_and_hot_swapped() {
     let port = gateway.web().port();
     let ca = certificates.authority().display().to_string();
     let ask = |host: &str| {
-        let (resolve, url) = (format!("{host}:{port}:127.0.0.1"), format!("https://{host}:{port}/who"));
+        let (resolve, url) = (
+            format!("{host}:{port}:127.0.0.1"),
+            format!("https://{host}:{port}/who"),
+        );
         curl(&["--cacert", &ca, "--resolve", &resolve, &url])
     };
     for host in ["localhost", "shop.example", "a.wild.example"] {
         assert_eq!(ask(host).unwrap(), "site\n", "{host}");
     }
-    assert!(ask("other.example").is_err(), "the default certificate is for another name");
+    assert!(
+        ask("other.example").is_err(),
+        "the default certificate is for another name"
+    );
     assert!(ask("a.b.wild.example").is_err(), "a wildcard is one label");
 
     // A new certificate in the same files is live without a change of the configuration.
@@ -73,8 +107,13 @@ fn certificates_are_chosen_by_name_and_hot_swapped() {
     std::fs::copy(key, certificates.folder().join("shop.example.key.pem")).unwrap();
     std::fs::copy(chain, certificates.folder().join("shop.example.chain.pem")).unwrap();
     let ca = renewed.authority().display().to_string();
-    let (resolve, url) = (format!("shop.example:{port}:127.0.0.1"), format!("https://shop.example:{port}/who"));
-    crate::support::eventually("the new certificate", || curl(&["--cacert", &ca, "--resolve", &resolve, &url]).ok());
+    let (resolve, url) = (
+        format!("shop.example:{port}:127.0.0.1"),
+        format!("https://shop.example:{port}/who"),
+    );
+    crate::support::eventually("the new certificate", || {
+        curl(&["--cacert", &ca, "--resolve", &resolve, &url]).ok()
+    });
     assert_eq!(ask("a.wild.example").unwrap(), "site\n");
 }
 
@@ -106,8 +145,15 @@ fn clients_without_a_certificate_stay_outside() {
     with(&others.issue(&["a-client"])).expect_err("a stranger's certificate");
     assert_eq!(with(&client).unwrap(), "in");
     let line = gateway.logged("/in");
-    assert!(line["principal"].as_str().is_some_and(|id| id.contains("a-client")), "{line}");
-    assert!(gateway.metric("portcullis_tls_handshake_failures_total{listener=\"web\"}") >= Some(1.0));
+    assert!(
+        line["principal"]
+            .as_str()
+            .is_some_and(|id| id.contains("a-client")),
+        "{line}"
+    );
+    assert!(
+        gateway.metric("portcullis_tls_handshake_failures_total{listener=\"web\"}") >= Some(1.0)
+    );
 }
 
 #[test]
@@ -119,14 +165,22 @@ fn a_listener_on_a_unix_socket_answers() {
          routes: [{{ name: all, filters: [{{ type: respond, body: in }}] }}]\n",
         socket.display()
     ));
-    assert_eq!(gateway.listeners()["web"], format!("unix:{}", socket.display()));
+    assert_eq!(
+        gateway.listeners()["web"],
+        format!("unix:{}", socket.display())
+    );
     let path = socket.display().to_string();
     for protocol in ["--http1.1", "--http2-prior-knowledge"] {
-        assert_eq!(curl(&[protocol, "--unix-socket", &path, "http://localhost/x"]).unwrap(), "in");
+        assert_eq!(
+            curl(&[protocol, "--unix-socket", &path, "http://localhost/x"]).unwrap(),
+            "in"
+        );
     }
     drop(gateway);
     // A socket that a killed process left behind is taken over.
-    let again = Gateway::yaml(&format!("listeners: [{{ name: web, bind: 'unix:{path}' }}]"));
+    let again = Gateway::yaml(&format!(
+        "listeners: [{{ name: web, bind: 'unix:{path}' }}]"
+    ));
     drop(again);
 }
 

@@ -16,7 +16,10 @@ fn configuration(upstream: &str, tls: &str) -> String {
 }
 
 fn plain(server: &Peer) -> String {
-    configuration(&format!("endpoints: ['{}'], protocol: http2", server.address()), "")
+    configuration(
+        &format!("endpoints: ['{}'], protocol: http2", server.address()),
+        "",
+    )
 }
 
 #[test]
@@ -39,7 +42,10 @@ fn every_kind_of_call_passes_with_tls_on_both_sides() {
     let ca = certificates.authority().display().to_string();
     let server = Peer::start("grpc_server.py", &[&chain, &key]);
     let gateway = Gateway::yaml(&configuration(
-        &format!("endpoints: ['{}'], tls: {{ ca: '{ca}', server_name: localhost }}", server.address()),
+        &format!(
+            "endpoints: ['{}'], tls: {{ ca: '{ca}', server_name: localhost }}",
+            server.address()
+        ),
         &format!(", tls: {{ certificates: [{{ cert: '{chain}', key: '{key}' }}] }}"),
     ));
     let address = gateway.web().to_string();
@@ -50,7 +56,7 @@ fn every_kind_of_call_passes_with_tls_on_both_sides() {
 
 #[test]
 fn deadlines_and_cancellation_reach_the_server() {
-    let mut server = Peer::start("grpc_server.py", &[]);
+    let server = Peer::start("grpc_server.py", &[]);
     let gateway = Gateway::yaml(&plain(&server));
     python("grpc_client.py", &["deadline", &gateway.web().to_string()]);
     // Both calls were given up by the client: the server hears of both.
@@ -58,7 +64,10 @@ fn deadlines_and_cancellation_reach_the_server() {
         assert_eq!(server.line()["cancelled"], true);
     }
     let aborted = eventually("an aborted call in the access log", || {
-        gateway.log().into_iter().find(|line| line["aborted"] == true)
+        gateway
+            .log()
+            .into_iter()
+            .find(|line| line["aborted"] == true)
     });
     assert_eq!(aborted["upstream"], "server");
 }
@@ -72,7 +81,10 @@ fn a_server_that_is_down_is_unavailable_and_a_missing_route_unimplemented() {
     let address = gateway.web().to_string();
     python("grpc_client.py", &["unavailable", &address]);
     let nowhere = Gateway::yaml("listeners: [{ name: web, bind: '127.0.0.1:0' }]");
-    python("grpc_client.py", &["unimplemented", &nowhere.web().to_string()]);
+    python(
+        "grpc_client.py",
+        &["unimplemented", &nowhere.web().to_string()],
+    );
 }
 
 #[test]
@@ -80,7 +92,10 @@ fn the_embedded_default_echoes_calls() {
     let gateway = Gateway::embedded();
     python("grpc_client.py", &["echo", &gateway.web().to_string()]);
     let line = gateway.logged("/any.Service/Method");
-    assert_eq!((&line["status"], &line["upstream"]), (&200.into(), &"echo".into()));
+    assert_eq!(
+        (&line["status"], &line["upstream"]),
+        (&200.into(), &"echo".into())
+    );
     let secure = format!("localhost:{}", gateway.address("websecure").port());
     python("grpc_client.py", &["echo", &secure, "as-shown"]);
 }

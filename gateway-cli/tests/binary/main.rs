@@ -1,11 +1,21 @@
 //! The binary, as a user runs it, between real clients and real upstreams.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+// `pub` in a test is for its neighbours, and the clock of the gateway is not the one to measure it with.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod clients;
+mod commands;
 mod drain;
 mod grpc;
 mod nginx;
+mod observe;
 mod reload;
 mod support;
 mod websocket;

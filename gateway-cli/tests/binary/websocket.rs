@@ -29,15 +29,31 @@ fn websockets_pass_with_and_without_tls_on_either_side() {
     let secure = Peer::start("ws_server.py", &[&chain, &key]);
     for upstream in [
         format!("endpoints: ['{}']", plain.address()),
-        format!("endpoints: ['{}'], tls: {{ ca: '{ca}', server_name: localhost }}", secure.address()),
+        format!(
+            "endpoints: ['{}'], tls: {{ ca: '{ca}', server_name: localhost }}",
+            secure.address()
+        ),
     ] {
         let gateway = Gateway::yaml(&configuration(&upstream, &chain, &key));
-        python("ws_client.py", &["real", &format!("ws://{}", gateway.web())]);
+        python(
+            "ws_client.py",
+            &["real", &format!("ws://{}", gateway.web())],
+        );
         let port = gateway.address("websecure").port();
-        python("ws_client.py", &["real", &format!("wss://localhost:{port}"), &ca]);
+        python(
+            "ws_client.py",
+            &["real", &format!("wss://localhost:{port}"), &ca],
+        );
         let line = gateway.logged("/room");
-        assert_eq!((&line["status"], &line["route"]), (&101.into(), &"all".into()), "{line}");
-        assert!(line["bytes_in"].as_u64() > Some(0) && line["bytes_out"].as_u64() > Some(0), "{line}");
+        assert_eq!(
+            (&line["status"], &line["route"]),
+            (&101.into(), &"all".into()),
+            "{line}"
+        );
+        assert!(
+            line["bytes_in"].as_u64() > Some(0) && line["bytes_out"].as_u64() > Some(0),
+            "{line}"
+        );
     }
 }
 
@@ -62,7 +78,13 @@ fn handshakes_are_refused_where_they_must_be() {
 #[test]
 fn the_embedded_default_echoes_messages() {
     let gateway = Gateway::embedded();
-    python("ws_client.py", &["echo", &format!("ws://{}", gateway.web())]);
+    python(
+        "ws_client.py",
+        &["echo", &format!("ws://{}", gateway.web())],
+    );
     let port = gateway.address("websecure").port();
-    python("ws_client.py", &["echo", &format!("wss://localhost:{port}")]);
+    python(
+        "ws_client.py",
+        &["echo", &format!("wss://localhost:{port}")],
+    );
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
 use super::endpoints::Announcer;
+use super::mistakes;
 use super::process::Process;
 use super::room::Room;
 use super::routes::{self, LiveRoutes};
@@ -136,7 +137,10 @@ impl Controller {
     }
 
     fn try_apply(&self, raw: RawConfig, problems: &mut Diagnostics) -> Option<()> {
-        let config = lower(&raw, problems)?;
+        let Some(config) = lower(&raw, problems) else {
+            mistakes::of_plugins(&raw, &self.registry, &self.process, problems);
+            return None;
+        };
         let mut state = self.state();
         let upstreams = upstreams::build(
             &config.upstreams,

@@ -6,6 +6,7 @@ mod compile;
 mod connections;
 mod endpoints;
 mod handle;
+mod mistakes;
 mod panic_guard;
 mod process;
 mod room;

@@ -86,6 +86,11 @@ impl Sinks {
         {
             tracing::warn!("the access log was not written out in time");
         }
+        if let Some(spans) = &self.spans
+            && !spans.flush(limit)
+        {
+            tracing::warn!("the last spans were not sent in time");
+        }
     }
 }
 

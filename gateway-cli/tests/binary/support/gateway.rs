@@ -38,7 +38,12 @@ pub struct Gateway {
 impl Gateway {
     /// The embedded default, on ports of the system's choice.
     pub fn embedded() -> Self {
-        let listen = ["--listen", "web=127.0.0.1:0", "--listen", "websecure=127.0.0.1:0"];
+        let listen = [
+            "--listen",
+            "web=127.0.0.1:0",
+            "--listen",
+            "websecure=127.0.0.1:0",
+        ];
         Self::start(None, &listen)
     }
 
@@ -50,7 +55,11 @@ impl Gateway {
     /// A written configuration and more flags.
     pub fn start(yaml: Option<&str>, flags: &[&str]) -> Self {
         let admin = ["--admin", "127.0.0.1:0"];
-        let admin: &[&str] = if flags.contains(&"--admin") { &[] } else { &admin };
+        let admin: &[&str] = if flags.contains(&"--admin") {
+            &[]
+        } else {
+            &admin
+        };
         Self::with_flags(yaml, &[flags, admin].concat())
     }
 
@@ -58,21 +67,31 @@ impl Gateway {
         let folder = tempfile::tempdir().expect("a folder");
         let ready = folder.path().join("ready.json");
         let mut command = Command::new(BINARY);
-        command.arg("run").arg("--ready-file").arg(&ready).args(flags);
+        command
+            .arg("run")
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(flags);
         if let Some(text) = yaml {
             let file = folder.path().join("gateway.yaml");
             std::fs::write(&file, text).expect("the configuration");
             command.arg("-c").arg(file);
         }
         command.current_dir(folder.path()).env("NO_COLOR", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let (stdout, stderr) = (Text::default(), Text::default());
         collect(child.stdout.take().expect("piped"), stdout.clone());
         collect(child.stderr.take().expect("piped"), stderr.clone());
         let facts = eventually("the gateway to be ready", || {
             if let Some(status) = child.try_wait().expect("a child") {
-                panic!("the gateway ended with {status}:\n{}", stderr.lock().unwrap());
+                panic!(
+                    "the gateway ended with {status}:\n{}",
+                    stderr.lock().unwrap()
+                );
             }
             std::fs::read_to_string(&ready).ok()
         });
@@ -81,7 +100,9 @@ impl Gateway {
         Self {
             child,
             folder,
-            admin: facts["admin"].as_str().map(|address| address.parse().expect("an address")),
+            admin: facts["admin"]
+                .as_str()
+                .map(|address| address.parse().expect("an address")),
             listeners: serde_json::from_value(facts["listeners"].clone()).expect("addresses"),
             stdout,
             stderr,
@@ -92,7 +113,10 @@ impl Gateway {
     pub fn address(&self, listener: &str) -> SocketAddr {
         let listeners = &self.listeners;
         let address = listeners.get(listener);
-        address.unwrap_or_else(|| panic!("{listener} in {listeners:?}")).parse().expect("a TCP listener")
+        address
+            .unwrap_or_else(|| panic!("{listener} in {listeners:?}"))
+            .parse()
+            .expect("a TCP listener")
     }
 
     pub fn listeners(&self) -> &BTreeMap<String, String> {
@@ -141,7 +165,10 @@ impl Gateway {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let id = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
         kill_process(id, signal).expect("the process gets the signal");
     }
 
@@ -153,7 +180,11 @@ impl Gateway {
     pub fn log(&self) -> Vec<Value> {
         let text = self.stdout.lock().unwrap().clone();
         let lines = text.lines().filter(|line| line.starts_with('{'));
-        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        lines
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
     }
 
     /// The line of the access log with this path.
@@ -165,9 +196,26 @@ impl Gateway {
 
     /// Memory the process had at most, in KiB.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("its status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("VmHWM");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number")
+    }
+
+    /// The names of its threads.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks =
+            std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let names = tasks
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
     }
 
     /// Waits for the end of the process.
@@ -194,7 +242,10 @@ impl Drop for Gateway {
             eprintln!("--- the gateway's stderr\n{}", self.stderr());
             let log = self.stdout.lock().unwrap();
             let last: Vec<&str> = log.lines().rev().take(10).collect();
-            eprintln!("--- the end of its access log, last line first\n{}", last.join("\n"));
+            eprintln!(
+                "--- the end of its access log, last line first\n{}",
+                last.join("\n")
+            );
         }
     }
 }
@@ -205,7 +256,9 @@ fn collect(pipe: impl Read + Send + 'static, into: Text) {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            into.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            into.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     });

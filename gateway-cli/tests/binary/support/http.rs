@@ -39,20 +39,39 @@ impl Client {
     }
 
     /// A request with more fields; a `host` among them replaces the usual one.
-    pub fn send(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> io::Result<Response> {
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
         self.begin(method, path, fields, body)?;
         let (status, headers) = self.head()?;
         let bodiless = method == "HEAD" || status == 204 || status == 304 || status < 200;
-        let mut response = Response { status, headers, body: Vec::new() };
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if !bodiless {
             response.body = self.body(&response)?;
         }
         Ok(response)
     }
 
-    pub fn begin(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> io::Result<()> {
+    pub fn begin(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
         let mut head = format!("{method} {path} HTTP/1.1\r\n");
-        if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             head.push_str(&format!("host: {}\r\n", self.host));
         }
         for (name, value) in fields {
@@ -77,7 +96,9 @@ impl Client {
             if line.is_empty() {
                 return Ok((status, headers));
             }
-            let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other(format!("a field: {line:?}")))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| io::Error::other(format!("a field: {line:?}")))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
@@ -123,13 +144,19 @@ impl Client {
     /// Whether the other side has closed; waits for it to do something.
     pub fn closed(&mut self) -> bool {
         matches!(self.stream.fill_buf(), Ok([]))
-            || self.stream.fill_buf().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+            || self
+                .stream
+                .fill_buf()
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
     }
 }
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| &**value)
+        self.headers
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| &**value)
     }
 
     pub fn text(&self) -> String {

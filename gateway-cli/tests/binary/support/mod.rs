@@ -53,5 +53,7 @@ pub fn root() -> PathBuf {
 
 /// A file of `gateway-cli/tests/peers`.
 pub fn script(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(name)
 }

@@ -34,17 +34,31 @@ pub struct Nginx {
 impl Nginx {
     pub fn start(site: &Site) -> Self {
         // A free port may be taken by somebody else in between.
-        (0..5).find_map(|_| Self::try_start(site)).expect("nginx starts")
+        (0..5)
+            .find_map(|_| Self::try_start(site))
+            .expect("nginx starts")
     }
 
     fn try_start(site: &Site) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let (port, status) = (site.port.unwrap_or_else(free_port), free_port());
         std::fs::create_dir(folder.path().join("www")).expect("a folder");
-        std::fs::write(folder.path().join("nginx.conf"), config(site, folder.path(), port, status)).expect("its configuration");
+        std::fs::write(
+            folder.path().join("nginx.conf"),
+            config(site, folder.path(), port, status),
+        )
+        .expect("its configuration");
         let mut command = Command::new(tool("nginx"));
-        command.arg("-p").arg(folder.path()).arg("-c").arg(folder.path().join("nginx.conf"));
-        command.arg("-e").arg(folder.path().join("error.log")).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(folder.path().join("nginx.conf"));
+        command
+            .arg("-e")
+            .arg(folder.path().join("error.log"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let mut nginx = Self {
             child: command.spawn().expect("nginx runs"),
             folder,
@@ -76,13 +90,17 @@ impl Nginx {
     /// Connections on which its site was asked for something, apart from health checks.
     pub fn connections(&self) -> usize {
         let log = self.log();
-        let numbers: HashSet<&str> = log.iter().filter_map(|line| line.split(' ').nth(4)).collect();
+        let numbers: HashSet<&str> = log
+            .iter()
+            .filter_map(|line| line.split(' ').nth(4))
+            .collect();
         numbers.len()
     }
 
     /// The lines of its access log.
     pub fn log(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
+        let log =
+            std::fs::read_to_string(self.folder.path().join("access.log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
 }
@@ -105,10 +123,19 @@ fn config(site: &Site, folder: &Path, port: u16, status: u16) -> String {
     };
     let mut tls = String::new();
     if let Some((chain, key)) = &site.tls {
-        let _ = write!(tls, "ssl_certificate {}; ssl_certificate_key {};", chain.display(), key.display());
+        let _ = write!(
+            tls,
+            "ssl_certificate {}; ssl_certificate_key {};",
+            chain.display(),
+            key.display()
+        );
     }
     if let Some(authority) = &site.clients {
-        let _ = write!(tls, "ssl_client_certificate {}; ssl_verify_client on;", authority.display());
+        let _ = write!(
+            tls,
+            "ssl_client_certificate {}; ssl_verify_client on;",
+            authority.display()
+        );
     }
     format!(
         r#"

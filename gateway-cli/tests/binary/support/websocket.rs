@@ -34,7 +34,10 @@ impl WebSocket {
         let mut head = [0; 2];
         self.0.stream.read_exact(&mut head)?;
         if head[0] != 0x81 {
-            return Err(io::Error::other(format!("a frame that begins with {:#x}", head[0])));
+            return Err(io::Error::other(format!(
+                "a frame that begins with {:#x}",
+                head[0]
+            )));
         }
         let mut answer = vec![0; head[1].into()];
         self.0.stream.read_exact(&mut answer)?;

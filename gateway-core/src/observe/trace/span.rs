@@ -1,7 +1,7 @@
 //! Finished spans and who takes them.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::context::TraceContext;
 
@@ -12,6 +12,13 @@ use super::context::TraceContext;
 pub trait SpanSink: Send + Sync + 'static {
     /// Takes one span.
     fn submit(&self, span: SpanRecord);
+
+    /// Waits until the spans taken so far are sent or dropped; `false` when `timeout` passes first. Called
+    /// when the gateway ends, and may block.
+    fn flush(&self, timeout: Duration) -> bool {
+        let _ = timeout;
+        true
+    }
 }
 
 /// What a span tells: one request as the gateway saw it, or one attempt at an upstream.

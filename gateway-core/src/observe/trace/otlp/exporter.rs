@@ -163,6 +163,10 @@ impl SpanSink for OtlpExporter {
             self.inner.counters.queue_full.inc();
         }
     }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        Self::flush(self, timeout)
+    }
 }
 
 impl fmt::Debug for OtlpExporter {
