@@ -30,7 +30,9 @@ fn without_links(text: &str) -> String {
             rest = after;
             break;
         };
-        let target = behind.strip_prefix('(').and_then(|target| target.split_once(')'));
+        let target = behind
+            .strip_prefix('(')
+            .and_then(|target| target.split_once(')'));
         let code = label.len() > 1 && label.starts_with('`') && label.ends_with('`');
         match target {
             Some((target, behind)) if !target.contains("://") => {
@@ -60,10 +62,19 @@ mod tests {
     fn descriptions_lose_their_links() {
         for (text, plain) in [
             ("Settings of [`BodyLimit`].", "Settings of `BodyLimit`."),
-            ("See [`a`](Self::a) and [that](crate::b).", "See `a` and that."),
+            (
+                "See [`a`](Self::a) and [that](crate::b).",
+                "See `a` and that.",
+            ),
             ("[`A`], [`B`](C::d)", "`A`, `B`"),
-            ("`listeners[0]` and [1, 2], [x", "`listeners[0]` and [1, 2], [x"),
-            ("[site](https://example.com/)", "[site](https://example.com/)"),
+            (
+                "`listeners[0]` and [1, 2], [x",
+                "`listeners[0]` and [1, 2], [x",
+            ),
+            (
+                "[site](https://example.com/)",
+                "[site](https://example.com/)",
+            ),
         ] {
             assert_eq!(without_links(text), plain);
         }
@@ -72,6 +83,9 @@ mod tests {
     #[test]
     fn the_schema_has_neither_links_nor_examples_in_rust() {
         let schema = Registry::builder().build().unwrap().schema().to_string();
-        assert!(!schema.contains("[`") && !schema.contains("```\\n"), "{schema}");
+        assert!(
+            !schema.contains("[`") && !schema.contains("```\\n"),
+            "{schema}"
+        );
     }
 }
