@@ -44,6 +44,8 @@ pub struct ConnectCx<'a> {
     pub upstream: &'a str,
     /// The caller stops waiting then.
     pub deadline: Option<Instant>,
+    /// The connection is for an upgrade such as a WebSocket: HTTP/2 must not be offered.
+    pub http1_only: bool,
 }
 
 impl<'a> ConnectCx<'a> {
@@ -53,6 +55,7 @@ impl<'a> ConnectCx<'a> {
         Self {
             upstream,
             deadline: None,
+            http1_only: false,
         }
     }
 }

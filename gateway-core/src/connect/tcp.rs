@@ -15,6 +15,7 @@ use crate::upstream::{Endpoint, EndpointAddress};
 #[derive(Debug, Default)]
 pub struct DirectConnector {
     tls: Option<Arc<UpstreamTls>>,
+    http1_tls: Option<Arc<UpstreamTls>>,
 }
 
 impl DirectConnector {
@@ -27,7 +28,17 @@ impl DirectConnector {
     /// Connections with TLS.
     #[must_use]
     pub fn tls(tls: Arc<UpstreamTls>) -> Self {
-        Self { tls: Some(tls) }
+        Self {
+            tls: Some(tls),
+            http1_tls: None,
+        }
+    }
+
+    /// The settings for connections that must speak HTTP/1.1: the same, without `h2` among the protocols.
+    #[must_use]
+    pub fn with_http1(mut self, tls: Arc<UpstreamTls>) -> Self {
+        self.http1_tls = Some(tls);
+        self
     }
 }
 
@@ -35,11 +46,12 @@ impl Connector for DirectConnector {
     fn connect<'a>(
         &'a self,
         endpoint: &'a Endpoint,
-        _cx: ConnectCx<'a>,
+        cx: ConnectCx<'a>,
     ) -> BoxFuture<'a, Result<Connected, ConnectError>> {
         Box::pin(async move {
             let transport = dial(endpoint).await?;
-            let Some(tls) = &self.tls else {
+            let special = self.http1_tls.as_ref().filter(|_| cx.http1_only);
+            let Some(tls) = special.or(self.tls.as_ref()) else {
                 return Ok(Connected::new(transport));
             };
             let failed = |source| ConnectError::Tls {

@@ -70,7 +70,8 @@ impl Handler for Forward {
             }
             _ => {
                 let backend = self.choose()?;
-                let cx = self.attempt(0, Arc::default(), done_by);
+                let mut cx = self.attempt(0, Arc::default(), done_by);
+                cx.upgrading = upgrading;
                 backend
                     .send(&parts, body, cx, &exchange)
                     .await
@@ -110,6 +111,7 @@ impl Forward {
             head_by: self.timeouts.per_try.map(|limit| Clock.now() + limit),
             done_by,
             idle: self.timeouts.idle,
+            upgrading: false,
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct AttemptCx {
     pub(crate) head_by: Option<Instant>,
     pub(crate) done_by: Option<Instant>,
     pub(crate) idle: Option<Duration>,
+    /// The request asks for an upgrade.
+    pub(crate) upgrading: bool,
 }
 
 /// An attempt that got no response.
@@ -308,6 +310,11 @@ impl UpstreamClient {
         )
     }
 
+    /// Whether HTTP/1.1 has to be spoken although the endpoint may know better: upgrades leave it only there.
+    fn needs_http1(&self, cx: &AttemptCx) -> bool {
+        cx.upgrading && self.settings.protocol == Protocol::Auto
+    }
+
     /// Finds or makes a connection.
     async fn route_to(
         &self,
@@ -315,7 +322,7 @@ impl UpstreamClient {
         pool: &Arc<Pool>,
         cx: &AttemptCx,
     ) -> Result<Channel, GatewayError> {
-        if self.settings.protocol == Protocol::Http1 {
+        if self.settings.protocol == Protocol::Http1 || self.needs_http1(cx) {
             return self.route_to_http1(endpoint, pool, cx).await;
         }
         let (sender, spoken, connecting) = {
@@ -428,6 +435,7 @@ impl UpstreamClient {
         let by = self.connect_by(cx);
         let mut connect = ConnectCx::new(self.upstream.name());
         connect.deadline = Some(by);
+        connect.http1_only = self.needs_http1(cx);
         let connected =
             match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
                 Ok(Ok(connected)) => connected,
@@ -437,7 +445,7 @@ impl UpstreamClient {
         let http2 = match self.settings.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
-            Protocol::Auto => connected.http2,
+            Protocol::Auto => connected.http2 && !self.needs_http1(cx),
         };
         if http2 {
             let sender = h2::connect(connected.transport, place, &self.settings.limits)

@@ -14,7 +14,7 @@ use crate::filter::BuildCx;
 use crate::forward::UpstreamClient;
 use crate::registry::Registry;
 use crate::spawn::spawn;
-use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions};
+use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions, alpn};
 use crate::upstream::{
     ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, JoinedDiscovery, Probe, ProbeError,
     StaticDiscovery, Upstream, check_health, drive,
@@ -168,8 +168,13 @@ fn connector(
             return None;
         }
     };
-    match UpstreamTls::new(options) {
-        Ok(tls) => Some(Arc::new(DirectConnector::tls(Arc::new(tls)))),
+    // Upgrades go over HTTP/1.1 only, so a connection for one must not offer anything else.
+    let mut http1 = options.clone();
+    http1.alpn.retain(|protocol| protocol == alpn::HTTP_1_1);
+    match UpstreamTls::new(options).and_then(|tls| Ok((tls, UpstreamTls::new(http1)?))) {
+        Ok((tls, http1)) => Some(Arc::new(
+            DirectConnector::tls(Arc::new(tls)).with_http1(Arc::new(http1)),
+        )),
         Err(error) => {
             problems.push(wrong(&error));
             None
