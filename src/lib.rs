@@ -33,9 +33,9 @@ pub use portcullis_core::{
     Balancer, Body, BuildError, ConnInfo, Connector, Discovery, ErrorClass, Filter, FilterCx, Flow,
     Gateway, GatewayError, GatewayHandle, Handler, HeadFilter, Matcher, Mode, NoConfig, PoolLimits,
     Principal, Registry, Request, RequestHead, Response, ResponseHead, SharedService, StartError,
-    admin, async_trait, balance, body, bridge, bytes, clock, config, connect, error, exchange, filter,
-    forward, gateway, grpc, handler, http, hygiene, island, l4, observe, principal, registry, route, runtime,
-    select, settings, tls, transport, upgrade, upstream,
+    admin, async_trait, balance, body, bridge, bytes, clock, config, connect, error, exchange,
+    filter, forward, gateway, grpc, handler, http, hygiene, island, l4, observe, principal,
+    registry, route, runtime, select, settings, tls, transport, upgrade, upstream,
 };
 
 #[cfg(feature = "testing")]

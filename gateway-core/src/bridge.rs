@@ -95,10 +95,7 @@ impl<S: IslandService> Handler for Island<S> {
 pub trait IslandService: Send + Sync + 'static + sealed::Sealed {
     /// Clones the service and runs one request through it.
     #[doc(hidden)]
-    fn run(
-        &self,
-        request: Request,
-    ) -> impl Future<Output = Result<Response, GatewayError>> + Send;
+    fn run(&self, request: Request) -> impl Future<Output = Result<Response, GatewayError>> + Send;
 }
 
 mod sealed {

@@ -33,19 +33,27 @@ pub(crate) fn register(registry: RegistryBuilder) -> RegistryBuilder {
         .balancer("round-robin", |_: NoConfig, _| Ok(RoundRobin::default()))
         .balancer("random", |_: NoConfig, _| Ok(Random))
         .balancer("least-requests", |config: LeastRequestsConfig, _| {
-            Ok(config.choices.map_or_else(LeastRequests::default, LeastRequests::sampling))
+            Ok(config
+                .choices
+                .map_or_else(LeastRequests::default, LeastRequests::sampling))
         })
         .balancer("ring-hash", |config: RingHashConfig, _| {
-            Ok(config.points.map_or_else(RingHash::default, RingHash::with_points))
+            Ok(config
+                .points
+                .map_or_else(RingHash::default, RingHash::with_points))
         })
         .balancer("maglev", |config: MaglevConfig, _| {
-            Ok(config.table_size.map_or_else(Maglev::default, Maglev::with_size))
+            Ok(config
+                .table_size
+                .map_or_else(Maglev::default, Maglev::with_size))
         })
         .discovery("dns", |config: DnsConfig, _| {
             if config.host.is_empty() {
                 return Err(BuildError::new("the host name is empty").at("host"));
             }
-            let refresh = config.refresh.map_or(Duration::from_secs(10), Duration::from);
+            let refresh = config
+                .refresh
+                .map_or(Duration::from_secs(10), Duration::from);
             Ok(DnsDiscovery::new(config.host, config.port).with_refresh(refresh))
         })
 }

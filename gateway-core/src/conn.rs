@@ -118,11 +118,12 @@ impl ExchangeReport {
             return Ok(());
         }
         note(request, &self.exchange);
-        Err(
-            GatewayError::new(ErrorClass::Overloaded, "admitting a request: too many are in flight")
-                .with_reason("max_requests_in_flight")
-                .with_retry_after(1),
+        Err(GatewayError::new(
+            ErrorClass::Overloaded,
+            "admitting a request: too many are in flight",
         )
+        .with_reason("max_requests_in_flight")
+        .with_retry_after(1))
     }
 
     /// The head of the reply is known.

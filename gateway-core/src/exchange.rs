@@ -82,7 +82,10 @@ impl ConnInfo {
                 let text = peer.ip().to_canonical().to_string();
                 HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
             });
-            (peer, self.local.map(|local| HeaderValue::from(local.port())))
+            (
+                peer,
+                self.local.map(|local| HeaderValue::from(local.port())),
+            )
         })
     }
 

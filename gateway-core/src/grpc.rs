@@ -32,14 +32,14 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn code_of_status(status: StatusCode) -> u8 {
     match status.as_u16() {
-        400 => 13,                   // INTERNAL
-        401 => 16,                   // UNAUTHENTICATED
-        403 => 7,                    // PERMISSION_DENIED
-        404 => 12,                   // UNIMPLEMENTED
-        408 | 504 => 4,              // DEADLINE_EXCEEDED
-        413 => 8,                    // RESOURCE_EXHAUSTED
-        429 | 502 | 503 => 14,       // UNAVAILABLE
-        _ => 2,                      // UNKNOWN
+        400 => 13,             // INTERNAL
+        401 => 16,             // UNAUTHENTICATED
+        403 => 7,              // PERMISSION_DENIED
+        404 => 12,             // UNIMPLEMENTED
+        408 | 504 => 4,        // DEADLINE_EXCEEDED
+        413 => 8,              // RESOURCE_EXHAUSTED
+        429 | 502 | 503 => 14, // UNAVAILABLE
+        _ => 2,                // UNKNOWN
     }
 }
 

@@ -98,7 +98,10 @@ impl SharedService {
 
     /// Calls the handler; the future owns what it needs.
     #[must_use]
-    pub fn call_owned(self, request: Request) -> BoxFuture<'static, Result<Response, GatewayError>> {
+    pub fn call_owned(
+        self,
+        request: Request,
+    ) -> BoxFuture<'static, Result<Response, GatewayError>> {
         self.0.call_owned(request)
     }
 

@@ -46,9 +46,9 @@ pub mod upgrade;
 pub mod upstream;
 pub mod worker;
 
-pub use async_trait::async_trait;
 /// The crates whose types stand in this one's signatures, in the versions it uses.
 pub use ::{bytes, http};
+pub use async_trait::async_trait;
 
 pub use balance::Balancer;
 pub use body::Body;
@@ -56,7 +56,9 @@ pub use bridge::island;
 pub use connect::Connector;
 pub use error::{ErrorClass, GatewayError};
 pub use exchange::ConnInfo;
-pub use filter::{BuildError, Filter, FilterCx, Flow, HeadFilter, NoConfig, RequestHead, ResponseHead};
+pub use filter::{
+    BuildError, Filter, FilterCx, Flow, HeadFilter, NoConfig, RequestHead, ResponseHead,
+};
 pub use gateway::{Gateway, GatewayHandle, Mode, StartError};
 pub use handler::{Handler, Request, Response, SharedService};
 pub use pool::PoolLimits;

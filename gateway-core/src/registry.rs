@@ -3,6 +3,8 @@
 //! Registration is explicit; a name that is taken is an error. The stock plugins come in through the same
 //! door as a user's.
 
+mod plain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use crate::l4::ConnHandler;
 use crate::route::Matcher;
 use crate::upstream::Discovery;
 
-type Factory<T> = Arc<dyn Fn(&PluginSpec, &BuildCx<'_>, &mut Diagnostics) -> Option<T> + Send + Sync>;
+type Factory<T> =
+    Arc<dyn Fn(&PluginSpec, &BuildCx<'_>, &mut Diagnostics) -> Option<T> + Send + Sync>;
 
 /// One registered name.
 struct Entry<T> {
@@ -67,7 +70,8 @@ impl<T> Table<T> {
         match self.entries.get(spec.kind.as_str()) {
             Some(entry) => (entry.build)(spec, cx, problems),
             None => {
-                let mut problem = spec.kind_error(format!("no {} is called `{}`", self.kind, spec.kind));
+                let mut problem =
+                    spec.kind_error(format!("no {} is called `{}`", self.kind, spec.kind));
                 problem = match did_you_mean(&spec.kind, self.entries.keys().copied()) {
                     Some(near) => problem.hint(format!("did you mean `{near}`?")),
                     None => problem.hint(format!(
@@ -113,7 +117,9 @@ fn with_type(schema: &mut serde_json::Value, name: &str) {
     if let Some(properties) = properties.as_object_mut() {
         properties.insert("type".into(), serde_json::json!({ "const": name }));
     }
-    let required = object.entry("required").or_insert_with(|| serde_json::json!([]));
+    let required = object
+        .entry("required")
+        .or_insert_with(|| serde_json::json!([]));
     if let Some(required) = required.as_array_mut() {
         required.insert(0, "type".into());
     }
@@ -167,45 +173,82 @@ impl Registry {
     }
 
     /// Builds the filter a configuration names.
-    pub fn filter(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Stage> {
+    pub fn filter(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Stage> {
         self.0.filters.build(spec, cx, problems)
     }
 
     /// Builds the matcher a configuration names.
-    pub fn matcher(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Matcher>> {
+    pub fn matcher(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<dyn Matcher>> {
         self.0.matchers.build(spec, cx, problems)
     }
 
     /// Builds the balancer a configuration names.
-    pub fn balancer(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Balancer>> {
+    pub fn balancer(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<dyn Balancer>> {
         self.0.balancers.build(spec, cx, problems)
     }
 
     /// Builds the discovery a configuration names.
-    pub fn discovery(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Discovery>> {
+    pub fn discovery(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<dyn Discovery>> {
         self.0.discoveries.build(spec, cx, problems)
     }
 
     /// Builds the connector a configuration names.
-    pub fn connector(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn Connector>> {
+    pub fn connector(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<dyn Connector>> {
         self.0.connectors.build(spec, cx, problems)
     }
 
     /// Builds the connection handler a configuration names.
-    pub fn conn_handler(&self, spec: &PluginSpec, cx: &BuildCx<'_>, problems: &mut Diagnostics) -> Option<Arc<dyn ConnHandler>> {
+    pub fn conn_handler(
+        &self,
+        spec: &PluginSpec,
+        cx: &BuildCx<'_>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<dyn ConnHandler>> {
         self.0.conn_handlers.build(spec, cx, problems)
     }
 
     /// The dialect a document is written in, if it is a foreign one.
     #[must_use]
     pub fn dialect_of(&self, document: &Document) -> Option<&Arc<dyn Dialect>> {
-        self.0.dialects.iter().find(|dialect| dialect.recognises(document))
+        self.0
+            .dialects
+            .iter()
+            .find(|dialect| dialect.recognises(document))
     }
 
     /// The names of the dialects, in the order they are asked.
     #[must_use]
     pub fn dialects(&self) -> Vec<&'static str> {
-        self.0.dialects.iter().map(|dialect| dialect.name()).collect()
+        self.0
+            .dialects
+            .iter()
+            .map(|dialect| dialect.name())
+            .collect()
     }
 
     /// The JSON Schema of the native configuration with every registered plugin.
@@ -233,7 +276,7 @@ impl Registry {
                 }
             }
         }
-        plain_descriptions(&mut root);
+        plain::descriptions(&mut root);
         root
     }
 
@@ -276,54 +319,6 @@ fn point_plugins(schema: &mut serde_json::Value) {
         serde_json::Value::Array(items) => items.iter_mut().for_each(point_plugins),
         _ => {}
     }
-}
-
-/// Takes the link syntax of Rust's documentation out of descriptions: their readers are not in it.
-fn plain_descriptions(schema: &mut serde_json::Value) {
-    match schema {
-        serde_json::Value::Object(object) => {
-            for (key, value) in object {
-                match value {
-                    serde_json::Value::String(text) if key == "description" => *text = without_links(text),
-                    value => plain_descriptions(value),
-                }
-            }
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(plain_descriptions),
-        _ => {}
-    }
-}
-
-/// Leaves the label of ``[`Name`]``, ``[`Name`](target)`` and `[label](target)`; other brackets stay.
-fn without_links(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('[') {
-        plain.push_str(before);
-        let Some((label, behind)) = after.split_once(']') else {
-            plain.push('[');
-            rest = after;
-            break;
-        };
-        let target = behind.strip_prefix('(').and_then(|target| target.split_once(')'));
-        let code = label.len() > 1 && label.starts_with('`') && label.ends_with('`');
-        match target {
-            Some((target, behind)) if !target.contains("://") => {
-                plain.push_str(label);
-                rest = behind;
-            }
-            None if code => {
-                plain.push_str(label);
-                rest = behind;
-            }
-            _ => {
-                plain.push('[');
-                rest = after;
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
 }
 
 impl fmt::Debug for Registry {
@@ -520,7 +515,9 @@ where
 fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
     let message = format!("{}: {}", spec.kind, chain(error));
     match error.key().and_then(|key| spec.body.node().get(key)) {
-        Some(node) => Diagnostic::error(message).at(node.location()).path(node.path()),
+        Some(node) => Diagnostic::error(message)
+            .at(node.location())
+            .path(node.path()),
         None => spec.error(message),
     }
 }
@@ -528,29 +525,5 @@ fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
 fn insert<T>(table: &mut Table<T>, taken: &mut Vec<String>, name: &'static str, entry: Entry<T>) {
     if table.entries.insert(name, entry).is_some() {
         taken.push(format!("{} `{name}`", table.kind));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptions_lose_their_links() {
-        for (text, plain) in [
-            ("Settings of [`BodyLimit`].", "Settings of `BodyLimit`."),
-            ("See [`a`](Self::a) and [that](crate::b).", "See `a` and that."),
-            ("[`A`], [`B`](C::d)", "`A`, `B`"),
-            ("`listeners[0]` and [1, 2], [x", "`listeners[0]` and [1, 2], [x"),
-            ("[site](https://example.com/)", "[site](https://example.com/)"),
-        ] {
-            assert_eq!(without_links(text), plain);
-        }
-    }
-
-    #[test]
-    fn the_schema_has_no_links() {
-        let schema = Registry::builder().build().unwrap().schema().to_string();
-        assert!(!schema.contains("[`") && !schema.contains("::"), "{schema}");
     }
 }

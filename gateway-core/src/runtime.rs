@@ -85,7 +85,9 @@ impl Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("load", &self.load.load(Ordering::Relaxed)).finish()
+        f.debug_struct("Worker")
+            .field("load", &self.load.load(Ordering::Relaxed))
+            .finish()
     }
 }
 
@@ -173,6 +175,8 @@ impl Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("handles", &self.handles).finish_non_exhaustive()
+        f.debug_struct("Workers")
+            .field("handles", &self.handles)
+            .finish_non_exhaustive()
     }
 }

@@ -30,22 +30,39 @@ impl SelectRoute {
         Self { table }
     }
 
-    fn select(&self, request: &mut Request, exchange: &Exchange) -> Result<Arc<RouteEntry>, GatewayError> {
+    fn select(
+        &self,
+        request: &mut Request,
+        exchange: &Exchange,
+    ) -> Result<Arc<RouteEntry>, GatewayError> {
         let host = host_of(request);
         let state = exchange.state();
         let client_ip = state.client_ip;
         drop(state);
-        let view = RequestView::new(request.method(), &host, request.uri().path(), request.headers(), request.extensions())
-            .with_query(request.uri().query())
-            .with_client_ip(client_ip)
-            .with_local_port(exchange.conn().local.map(|local| local.port()));
+        let view = RequestView::new(
+            request.method(),
+            &host,
+            request.uri().path(),
+            request.headers(),
+            request.extensions(),
+        )
+        .with_query(request.uri().query())
+        .with_client_ip(client_ip)
+        .with_local_port(exchange.conn().local.map(|local| local.port()));
         let selected = self.table.select(&view).map_err(|error| {
-            GatewayError::internal("matching a route").with_reason("match_failed").with_source(error)
+            GatewayError::internal("matching a route")
+                .with_reason("match_failed")
+                .with_source(error)
         })?;
         let Some(selected) = selected else {
             return Err(GatewayError::new(
                 ErrorClass::NoRoute,
-                format!("matching {} {}{}", request.method(), host, request.uri().path()),
+                format!(
+                    "matching {} {}{}",
+                    request.method(),
+                    host,
+                    request.uri().path()
+                ),
             ));
         };
         let entry = selected.value.clone();

@@ -72,12 +72,16 @@ mod tests {
         let start = Clock.now();
         let mut timer = LazyTimer::default();
         timer.set(Some(start + Duration::from_secs(1)));
-        assert!(futures_util::FutureExt::now_or_never(poll_fn(|cx| timer.poll_elapsed(cx))).is_none());
+        assert!(
+            futures_util::FutureExt::now_or_never(poll_fn(|cx| timer.poll_elapsed(cx))).is_none()
+        );
         timer.set(Some(start + Duration::from_secs(5)));
         poll_fn(|cx| timer.poll_elapsed(cx)).await;
         assert_eq!(Clock.since(start).as_secs(), 5);
         timer.set(Some(Clock.now() + Duration::from_secs(60)));
-        assert!(futures_util::FutureExt::now_or_never(poll_fn(|cx| timer.poll_elapsed(cx))).is_none());
+        assert!(
+            futures_util::FutureExt::now_or_never(poll_fn(|cx| timer.poll_elapsed(cx))).is_none()
+        );
         timer.set(Some(Clock.now() + Duration::from_secs(1)));
         poll_fn(|cx| timer.poll_elapsed(cx)).await;
         assert_eq!(Clock.since(start).as_secs(), 6);

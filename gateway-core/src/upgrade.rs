@@ -30,9 +30,7 @@ impl Upgrade {
     /// Whether it is a WebSocket.
     #[must_use]
     pub fn is_websocket(&self) -> bool {
-        self.protocol
-            .as_bytes()
-            .eq_ignore_ascii_case(b"websocket")
+        self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
     }
 
     /// The wish a request carries.

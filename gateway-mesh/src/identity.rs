@@ -67,7 +67,9 @@ mod tests {
         request
             .headers_mut()
             .insert(CLIENT_CERT, HeaderValue::from_static("URI=spiffe://forged"));
-        request.extensions_mut().insert(Exchange::new(Arc::new(info)));
+        request
+            .extensions_mut()
+            .insert(Exchange::new(Arc::new(info)));
         let echo = handler_fn(|request: Request| async move {
             let mut response = Response::new(Body::empty());
             if let Some(value) = request.headers().get(CLIENT_CERT) {
@@ -75,7 +77,11 @@ mod tests {
             }
             Ok(response)
         });
-        let response = IdentityHeadersLayer.layer(echo).handle(request).await.unwrap();
+        let response = IdentityHeadersLayer
+            .layer(echo)
+            .handle(request)
+            .await
+            .unwrap();
         let value = response.headers().get(CLIENT_CERT)?;
         Some(value.to_str().unwrap().to_owned())
     }

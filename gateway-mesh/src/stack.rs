@@ -20,7 +20,10 @@ impl Mode for InboundMode {
     }
 
     fn layers(&self) -> Vec<LayerInfo> {
-        let identity = LayerInfo::new("identity-headers", "the caller's verified identity, for the workload");
+        let identity = LayerInfo::new(
+            "identity-headers",
+            "the caller's verified identity, for the workload",
+        );
         EdgeMode::layers_with("hygiene", &[identity])
     }
 

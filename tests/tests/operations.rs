@@ -1,5 +1,9 @@
 //! What operators see: logs, metrics, events, reloads of watched files, explanations.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something unexpected happens")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where something unexpected happens"
+)]
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,7 +23,11 @@ impl Observer for Words {
             Event::ConfigApplied { generation } => format!("applied {generation}"),
             Event::ConfigRejected { .. } => "rejected".to_owned(),
             Event::EndpointUp { upstream, endpoint } => format!("up {upstream} {endpoint}"),
-            Event::EndpointDown { upstream, endpoint, reason } => format!("down {upstream} {endpoint} {reason}"),
+            Event::EndpointDown {
+                upstream,
+                endpoint,
+                reason,
+            } => format!("down {upstream} {endpoint} {reason}"),
             _ => return,
         };
         // The test may be over already.
@@ -55,7 +63,9 @@ fn replace(file: &Path, text: &str) {
 #[tokio::test]
 async fn a_head_that_cannot_be_parsed_is_logged_without_method_and_path() {
     let gateway = TestGateway::start(listener("")).await;
-    let refused = gateway.ask("GET / HTTP/1.1\r\nhost: test\r\nno colon\r\n\r\n").await;
+    let refused = gateway
+        .ask("GET / HTTP/1.1\r\nhost: test\r\nno colon\r\n\r\n")
+        .await;
     assert_eq!(refused.status(), 400);
     let ended = gateway.ended().await;
     assert_eq!((&*ended.method, &*ended.path, ended.status), ("", "", 400));
@@ -65,14 +75,22 @@ async fn a_head_that_cannot_be_parsed_is_logged_without_method_and_path() {
 async fn a_request_over_the_limit_is_logged_with_method_and_path() {
     let upstream = Upstream::bind().await;
     let limits = "limits: { max_requests_in_flight: 1 }";
-    let gateway = TestGateway::start(route_to(upstream.addr(), "", "").replacen(" }]", &format!(", {limits} }}]"), 1)).await;
+    let gateway = TestGateway::start(route_to(upstream.addr(), "", "").replacen(
+        " }]",
+        &format!(", {limits} }}]"),
+        1,
+    ))
+    .await;
     let mut first = gateway.client().await;
     first.send("GET /one HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let _held = upstream.accept().await;
     let refused = gateway.get("/two").await;
     assert_eq!(refused.status(), 503);
     let ended = gateway.ended().await;
-    assert_eq!((&*ended.method, &*ended.path, ended.status), ("GET", "/two", 503));
+    assert_eq!(
+        (&*ended.method, &*ended.path, ended.status),
+        ("GET", "/two", 503)
+    );
 }
 
 #[tokio::test]
@@ -83,7 +101,10 @@ async fn certificates_that_a_reload_brought_are_watched() {
         let own = folder.path().join(name);
         std::fs::create_dir_all(&own).unwrap();
         let certificate = ca.issue(CertificateSpec::server(["a.test"]));
-        replace(&own.join("pair.pem"), &format!("{}{}", certificate.certificate_pem(), certificate.key_pem()));
+        replace(
+            &own.join("pair.pem"),
+            &format!("{}{}", certificate.certificate_pem(), certificate.key_pem()),
+        );
         let path = own.join("pair.pem");
         format!(
             "listeners: [{{ name: web, bind: '127.0.0.1:0', tls: {{ certificates: [{{ cert: {0}, key: {0} }}] }} }}]\n",
@@ -105,14 +126,20 @@ async fn certificates_that_a_reload_brought_are_watched() {
 async fn observers_are_told_of_endpoints_that_come_and_go() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.yaml");
-    let (one, two) = (Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await, free_port());
+    let (one, two) = (
+        Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await,
+        free_port(),
+    );
     let health = "health: { active: { interval: 100ms, unhealthy: 1 } }";
     std::fs::write(&file, route_to(one, "", "")).unwrap();
     let (_gateway, mut words) = watching(&file).await;
     assert_eq!(next(&mut words).await, "applied 1");
     assert_eq!(next(&mut words).await, format!("up up {one}"));
     // Nobody listens on the second one; the first one goes on without a word.
-    replace(&file, &route_to(one, "", health).replace("endpoints: [", &format!("endpoints: [\"{two}\", ")));
+    replace(
+        &file,
+        &route_to(one, "", health).replace("endpoints: [", &format!("endpoints: [\"{two}\", ")),
+    );
     let mut told = [next(&mut words).await, next(&mut words).await];
     told.sort();
     assert_eq!(told, ["applied 2".to_owned(), format!("up up {two}")]);
@@ -120,7 +147,10 @@ async fn observers_are_told_of_endpoints_that_come_and_go() {
     replace(&file, &listener(""));
     let mut told = [next(&mut words).await, next(&mut words).await];
     told.sort();
-    assert_eq!(told, ["applied 3".to_owned(), format!("down up {one} removed")]);
+    assert_eq!(
+        told,
+        ["applied 3".to_owned(), format!("down up {one} removed")]
+    );
 }
 
 #[tokio::test]
@@ -139,7 +169,9 @@ async fn metrics_show_the_endpoints_of_upstreams() {
         ("connections{EP,state=\"open\",UP}", 1),
         ("connections{EP,state=\"idle\",UP}", 1),
     ] {
-        let line = line.replace("EP", &format!("endpoint=\"{upstream}\"")).replace("UP", "upstream=\"up\"");
+        let line = line
+            .replace("EP", &format!("endpoint=\"{upstream}\""))
+            .replace("UP", "upstream=\"up\"");
         let line = format!("portcullis_upstream_{line} {value}\n");
         assert!(page.contains(&line), "{line} is not in\n{page}");
     }
@@ -158,8 +190,19 @@ async fn explain_uses_the_path_policy_of_each_listener() {
     let page: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
     let of = |name: &str| {
         let listeners = page["listeners"].as_array().unwrap();
-        listeners.iter().find(|listener| listener["listener"] == name).unwrap().clone()
+        listeners
+            .iter()
+            .find(|listener| listener["listener"] == name)
+            .unwrap()
+            .clone()
     };
-    assert!(of("kept")["route"].is_null() && of("kept")["path"].is_null(), "{page}");
-    assert_eq!((&of("merged")["route"]["name"], &of("merged")["path"]), (&"a".into(), &"/a/b".into()), "{page}");
+    assert!(
+        of("kept")["route"].is_null() && of("kept")["path"].is_null(),
+        "{page}"
+    );
+    assert_eq!(
+        (&of("merged")["route"]["name"], &of("merged")["path"]),
+        (&"a".into(), &"/a/b".into()),
+        "{page}"
+    );
 }

@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::config::values::BindAddress;
 use crate::gateway::Controller;
-use crate::principal::Principal;
 use crate::hygiene::{PathPolicy, normalize};
+use crate::principal::Principal;
 use crate::route::{RequestView, Verdict};
 use crate::select::bare_host;
 
@@ -42,9 +42,9 @@ impl ExplainQuery {
         let method = method
             .parse()
             .map_err(|_| format!("`{method}` is not a method; write one such as GET"))?;
-        let uri = url
-            .parse()
-            .map_err(|error| format!("`{url}` is not a URL ({error}); write one such as http://shop.example/orders"))?;
+        let uri = url.parse().map_err(|error| {
+            format!("`{url}` is not a URL ({error}); write one such as http://shop.example/orders")
+        })?;
         Ok(Self {
             method,
             uri,
@@ -92,7 +92,12 @@ impl ExplainQuery {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             pairs.push((decode(key)?, decode(value)?));
         }
-        let one = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        let one = |key: &str| {
+            pairs
+                .iter()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.as_str())
+        };
         let url = one("url").ok_or("give `url`, for example ?url=http%3A%2F%2Fshop.example%2F")?;
         let mut parsed = Self::new(one("method").unwrap_or("GET"), url)?;
         for (key, value) in &pairs {
@@ -100,7 +105,11 @@ impl ExplainQuery {
                 "url" | "method" => {}
                 "header" => parsed.header(value)?,
                 "peer" => parsed.peer(value)?,
-                other => return Err(format!("`{other}` is not a parameter; known: method, url, header, peer")),
+                other => {
+                    return Err(format!(
+                        "`{other}` is not a parameter; known: method, url, header, peer"
+                    ));
+                }
             }
         }
         Ok(parsed)
@@ -138,7 +147,10 @@ pub struct Explanation {
     pub listeners: Vec<ExplainedListener>,
 }
 
-fn path_or_error<S: Serializer>(path: &Result<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn path_or_error<S: Serializer>(
+    path: &Result<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match path {
         Ok(path) => serializer.serialize_str(path),
         Err(error) => serializer.collect_map([("error", error)]),
@@ -236,7 +248,9 @@ pub(crate) fn explain(controller: &Controller, query: &ExplainQuery) -> Explanat
         if some_listener_has_it && port(listener) != wanted {
             continue;
         }
-        let Some(live) = state.listeners.get(&listener.name) else { continue };
+        let Some(live) = state.listeners.get(&listener.name) else {
+            continue;
+        };
         let own = normalize(query.uri.path(), listener.hygiene.path)
             .ok()
             .filter(|own| **own != *path)
@@ -374,7 +388,13 @@ mod tests {
         assert_eq!(query.uri, "http://a/b?c=1");
         assert_eq!(query.headers.get_all("x-a").iter().count(), 2);
         assert!(query.peer.is_some());
-        for wrong in ["", "url=%zz", "url=/&peer=x", "url=/&other=1", "url=/&header=x"] {
+        for wrong in [
+            "",
+            "url=%zz",
+            "url=/&peer=x",
+            "url=/&other=1",
+            "url=/&header=x",
+        ] {
             assert!(ExplainQuery::parse(wrong).is_err(), "{wrong}");
         }
     }

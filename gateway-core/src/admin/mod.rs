@@ -18,15 +18,17 @@ mod service;
 use std::sync::Arc;
 
 use crate::config::values::BindAddress;
-use crate::gateway::{Controller, Generation, ListenerCell, ListenerEntry, RouteMetrics, Telemetry};
+use crate::gateway::{
+    Controller, Generation, ListenerCell, ListenerEntry, RouteMetrics, Telemetry,
+};
 use crate::handler::SharedService;
 use crate::listen::{self, BindError, Families, Running};
 use crate::observe::{Counter, Gauge};
 use crate::runtime::Worker;
 use crate::settings::HttpSettings;
 
-pub use explain::{ExplainQuery, Explanation, ExplainedRoute, FilterList};
 pub(crate) use explain::explain;
+pub use explain::{ExplainQuery, ExplainedRoute, Explanation, FilterList};
 
 /// Serves the admin pages on the current runtime, apart from the data plane.
 pub(crate) fn start(
@@ -57,5 +59,11 @@ pub(crate) fn start(
         _generation: Generation::new(0, Arc::default()),
     };
     let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));
-    Ok(listen::start(sockets, cell, &[worker], Some(256), Arc::default()))
+    Ok(listen::start(
+        sockets,
+        cell,
+        &[worker],
+        Some(256),
+        Arc::default(),
+    ))
 }

@@ -6,7 +6,17 @@ use serde_json::{Value, json};
 use crate::gateway::Controller;
 
 /// Keys whose values are hidden.
-const SECRET_WORDS: &[&str] = &["secret", "password", "passwd", "token", "credential", "private", "api_key", "apikey", "api-key"];
+const SECRET_WORDS: &[&str] = &[
+    "secret",
+    "password",
+    "passwd",
+    "token",
+    "credential",
+    "private",
+    "api_key",
+    "apikey",
+    "api-key",
+];
 
 /// The live configuration, and why the last one was refused.
 pub(super) fn config(controller: &Controller) -> Value {
@@ -78,7 +88,11 @@ pub(super) fn routes(controller: &Controller) -> Value {
             name: route.name.to_string(),
             listeners: route.listeners.iter().map(ToString::to_string).collect(),
             priority: route.priority,
-            filters: route.filters.iter().map(|filter| filter.kind.clone()).collect(),
+            filters: route
+                .filters
+                .iter()
+                .map(|filter| filter.kind.clone())
+                .collect(),
             backends: route
                 .backends
                 .iter()

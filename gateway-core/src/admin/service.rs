@@ -28,7 +28,10 @@ impl Admin {
 impl Handler for Admin {
     async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "the admin pages are read only\n");
+            let mut response = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the admin pages are read only\n",
+            );
             response
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -42,7 +45,11 @@ impl Handler for Admin {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not ready: no configuration is live, or the gateway drains\n",
             ),
-            "/metrics" => page(StatusCode::OK, metrics::CONTENT_TYPE, process.metrics().render()),
+            "/metrics" => page(
+                StatusCode::OK,
+                metrics::CONTENT_TYPE,
+                process.metrics().render(),
+            ),
             "/config" => json(&pages::config(&self.controller)),
             "/routes" => json(&pages::routes(&self.controller)),
             "/upstreams" => json(&pages::upstreams(&self.controller)),
@@ -55,7 +62,10 @@ impl Handler for Admin {
                 "text/html; charset=utf-8",
                 include_str!("dashboard.html"),
             ),
-            _ => text(StatusCode::NOT_FOUND, "there is no such admin page; see /\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there is no such admin page; see /\n",
+            ),
         })
     }
 }
@@ -70,7 +80,10 @@ fn json(value: &impl Serialize) -> Response {
             data.push(b'\n');
             page(StatusCode::OK, "application/json", data)
         }
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("writing the page: {error}\n")),
+        Err(error) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("writing the page: {error}\n"),
+        ),
     }
 }
 

@@ -67,8 +67,12 @@ impl Body {
     /// A body of known data that ends with `trailers`.
     #[must_use]
     pub fn with_trailers(data: Bytes, trailers: http::HeaderMap) -> Self {
-        let full = http_body_util::Full::new(data)
-            .with_trailers(std::future::ready(Some(Ok::<_, std::convert::Infallible>(trailers))));
+        let full = http_body_util::Full::new(data).with_trailers(std::future::ready(Some(Ok::<
+            _,
+            std::convert::Infallible,
+        >(
+            trailers,
+        ))));
         Self(Repr::Boxed(Box::pin(MapError { inner: full })))
     }
 

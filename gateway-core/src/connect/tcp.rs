@@ -46,8 +46,10 @@ impl Connector for DirectConnector {
                 address: endpoint.address().to_string(),
                 source,
             };
-            let name = server_name(tls, endpoint).map_err(|error| failed(std::io::Error::other(error)))?;
-            let stream = tls.connector()
+            let name =
+                server_name(tls, endpoint).map_err(|error| failed(std::io::Error::other(error)))?;
+            let stream = tls
+                .connector()
                 .connect(name, transport)
                 .await
                 .map_err(failed)?;

@@ -50,9 +50,7 @@ impl ErrorClass {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout | Self::ClientGone => StatusCode::REQUEST_TIMEOUT,
             Self::Overloaded | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Connect | Self::UpstreamReset | Self::UpstreamProtocol => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Connect | Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

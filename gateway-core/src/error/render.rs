@@ -52,13 +52,15 @@ pub fn render(error: &GatewayError, form: ErrorForm) -> Response {
     let reason = error.reason();
     let mut response = match form {
         ErrorForm::Grpc => grpc::trailers_only(grpc::code_of_status(status), phrase(status)),
-        ErrorForm::Json => {let text = format!(
-            "{{\"error\":\"{}\",\"status\":{},\"reason\":\"{}\"}}\n",
-            phrase(status),
-            status.as_u16(),
-            reason
-        );
-        plain(status, "application/json", text)}
+        ErrorForm::Json => {
+            let text = format!(
+                "{{\"error\":\"{}\",\"status\":{},\"reason\":\"{}\"}}\n",
+                phrase(status),
+                status.as_u16(),
+                reason
+            );
+            plain(status, "application/json", text)
+        }
         ErrorForm::Text => plain(
             status,
             "text/plain; charset=utf-8",

@@ -19,8 +19,8 @@ mod phase;
 
 use async_trait::async_trait;
 
-pub use chain::{Chain, ChainBuilder, Stage};
 pub(crate) use chain::settle;
+pub use chain::{Chain, ChainBuilder, Stage};
 pub use cx::FilterCx;
 pub use factory::{BuildCx, BuildError, FilterFactory, NoConfig, StateStore};
 pub use head::{HeadFilter, RequestHead, ResponseHead};

@@ -98,7 +98,12 @@ impl Forward {
         total.map(|total| exchange.started() + total)
     }
 
-    fn attempt(&self, number: u32, tried: Arc<[EndpointId]>, done_by: Option<Instant>) -> AttemptCx {
+    fn attempt(
+        &self,
+        number: u32,
+        tried: Arc<[EndpointId]>,
+        done_by: Option<Instant>,
+    ) -> AttemptCx {
         AttemptCx {
             number,
             tried,
@@ -110,8 +115,11 @@ impl Forward {
 
     fn choose(&self) -> Result<&Backend, GatewayError> {
         self.split.choose().ok_or_else(|| {
-            GatewayError::new(ErrorClass::NoEndpoint, "choosing a backend: the route has none with a weight")
-                .with_reason("no_backend")
+            GatewayError::new(
+                ErrorClass::NoEndpoint,
+                "choosing a backend: the route has none with a weight",
+            )
+            .with_reason("no_backend")
         })
     }
 
@@ -197,7 +205,10 @@ pub(crate) struct SendOnce {
 impl Handler for SendOnce {
     async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
         let exchange = Exchange::of(&mut request);
-        let cx = request.extensions_mut().remove::<AttemptCx>().unwrap_or_default();
+        let cx = request
+            .extensions_mut()
+            .remove::<AttemptCx>()
+            .unwrap_or_default();
         let (parts, body) = request.into_parts();
         self.client
             .send(&parts, body, &cx, &exchange)

@@ -123,7 +123,10 @@ impl UpstreamClient {
             return Err(AttemptFailure {
                 error: GatewayError::new(
                     ErrorClass::Overloaded,
-                    format!("sending to upstream {}: {limit} requests are in flight", self.upstream.name()),
+                    format!(
+                        "sending to upstream {}: {limit} requests are in flight",
+                        self.upstream.name()
+                    ),
                 )
                 .with_reason("upstream_max_requests")
                 .with_retry_after(1),
@@ -175,8 +178,13 @@ impl UpstreamClient {
             HashKey::ClientIp => exchange
                 .client_ip()
                 .map(|address| stable_hash(address.to_canonical().to_string().as_bytes())),
-            HashKey::Header(name) => parts.headers.get(name).map(|value| stable_hash(value.as_bytes())),
-            HashKey::Cookie(name) => outgoing::cookie(&parts.headers, name).map(|value| stable_hash(value.as_bytes())),
+            HashKey::Header(name) => parts
+                .headers
+                .get(name)
+                .map(|value| stable_hash(value.as_bytes())),
+            HashKey::Cookie(name) => {
+                outgoing::cookie(&parts.headers, name).map(|value| stable_hash(value.as_bytes()))
+            }
             HashKey::Path => Some(stable_hash(parts.uri.path().as_bytes())),
         }
     }
@@ -195,7 +203,10 @@ impl UpstreamClient {
             match self.route_to(endpoint, pool, cx).await {
                 Ok(Channel::Http1(lease)) => {
                     let reused = lease.was_reused();
-                    match self.send_http1(endpoint, lease, parts, body, cx, exchange).await {
+                    match self
+                        .send_http1(endpoint, lease, parts, body, cx, exchange)
+                        .await
+                    {
                         Ok(response) => return Ok(response),
                         Err(failure) => {
                             // A connection that had gone stale says nothing about the endpoint: the
@@ -205,7 +216,12 @@ impl UpstreamClient {
                                 Some(untouched) if failure.stale && reused && repeatable => {
                                     body = untouched;
                                 }
-                                body => return Err(AttemptFailure { error: failure.error, body }),
+                                body => {
+                                    return Err(AttemptFailure {
+                                        error: failure.error,
+                                        body,
+                                    });
+                                }
                             }
                         }
                     }
@@ -219,7 +235,10 @@ impl UpstreamClient {
                     let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
                     match h2::send(sender, request, cx, exchange).await {
                         // The connection was about to go: the next one is a better one, in the end a fresh one.
-                        Err(AttemptFailure { error, body: Some(untouched) }) if reused => {
+                        Err(AttemptFailure {
+                            error,
+                            body: Some(untouched),
+                        }) if reused => {
                             tracing::debug!(%error, "an http/2 connection went away");
                             body = untouched;
                         }
@@ -254,7 +273,10 @@ impl UpstreamClient {
         };
         let rewritten = outgoing::http1_headers(parts, &self.settings.host, endpoint, upgrade);
         let headers = rewritten.as_ref().unwrap_or(&parts.headers);
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
         let outgoing = h1::Outgoing {
             method: &parts.method,
             target,
@@ -278,12 +300,12 @@ impl UpstreamClient {
         body: Body,
         secure: bool,
     ) -> Result<crate::handler::Request, AttemptFailure> {
-        outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(|error| {
-            AttemptFailure {
+        outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(
+            |error| AttemptFailure {
                 error: GatewayError::internal("building an HTTP/2 request").with_source(error),
                 body: None,
-            }
-        })
+            },
+        )
     }
 
     /// Finds or makes a connection.
@@ -301,7 +323,10 @@ impl UpstreamClient {
             (slot.sender(), slot.is_spoken(), slot.connecting())
         };
         if let Some(sender) = sender {
-            return Ok(Channel::Http2 { sender, reused: true });
+            return Ok(Channel::Http2 {
+                sender,
+                reused: true,
+            });
         }
         if self.settings.protocol == Protocol::Auto && !spoken {
             return self.route_to_http1(endpoint, pool, cx).await;
@@ -311,13 +336,19 @@ impl UpstreamClient {
         };
         // Somebody else may have made it meanwhile.
         if let Some(sender) = pool.shard().http2.sender() {
-            return Ok(Channel::Http2 { sender, reused: true });
+            return Ok(Channel::Http2 {
+                sender,
+                reused: true,
+            });
         }
         match pool.checkout() {
             Checkout::Idle(pooled) => Ok(Channel::Http1(Lease::reused(pooled, pool.clone()))),
             Checkout::Open(place) => self.open(endpoint, pool, place, cx).await,
             Checkout::Exhausted => match pool.any_http2() {
-                Some(sender) => Ok(Channel::Http2 { sender, reused: true }),
+                Some(sender) => Ok(Channel::Http2 {
+                    sender,
+                    reused: true,
+                }),
                 None => self.route_to_http1(endpoint, pool, cx).await,
             },
         }
@@ -357,7 +388,10 @@ impl UpstreamClient {
     fn exhausted(&self) -> GatewayError {
         GatewayError::new(
             ErrorClass::Overloaded,
-            format!("waiting for a connection of upstream {}", self.upstream.name()),
+            format!(
+                "waiting for a connection of upstream {}",
+                self.upstream.name()
+            ),
         )
         .with_reason("upstream_max_connections")
         .with_retry(RetrySafety::NotSent)
@@ -367,14 +401,21 @@ impl UpstreamClient {
     fn connect_timeout(&self, endpoint: &Endpoint) -> GatewayError {
         GatewayError::new(
             ErrorClass::ConnectTimeout,
-            format!("connecting to {} of upstream {}", endpoint.address(), self.upstream.name()),
+            format!(
+                "connecting to {} of upstream {}",
+                endpoint.address(),
+                self.upstream.name()
+            ),
         )
         .with_retry(RetrySafety::NotSent)
     }
 
     fn connect_by(&self, cx: &AttemptCx) -> Instant {
         let by = Clock.now() + self.settings.connect_timeout;
-        [cx.head_by, cx.done_by].into_iter().flatten().fold(by, Instant::min)
+        [cx.head_by, cx.done_by]
+            .into_iter()
+            .flatten()
+            .fold(by, Instant::min)
     }
 
     async fn open(
@@ -387,11 +428,12 @@ impl UpstreamClient {
         let by = self.connect_by(cx);
         let mut connect = ConnectCx::new(self.upstream.name());
         connect.deadline = Some(by);
-        let connected = match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(connect_failed(error)),
-            Err(_) => return Err(self.connect_timeout(endpoint)),
-        };
+        let connected =
+            match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(error)) => return Err(connect_failed(error)),
+                Err(_) => return Err(self.connect_timeout(endpoint)),
+            };
         let http2 = match self.settings.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
@@ -402,10 +444,17 @@ impl UpstreamClient {
                 .await
                 .map_err(|error| error.with_retry(RetrySafety::NotSent))?;
             pool.shard().http2.keep(sender.clone(), Clock.now());
-            return Ok(Channel::Http2 { sender, reused: false });
+            return Ok(Channel::Http2 {
+                sender,
+                reused: false,
+            });
         }
         let connection = h1::Connection::new(connected.transport, self.settings.limits);
-        Ok(Channel::Http1(Lease::fresh(connection, place, pool.clone())))
+        Ok(Channel::Http1(Lease::fresh(
+            connection,
+            place,
+            pool.clone(),
+        )))
     }
 
     pub(crate) fn pool<'a>(&self, endpoint: &'a Endpoint) -> &'a Arc<Pool> {
@@ -458,7 +507,10 @@ pub(super) fn host_for(policy: &HostPolicy, endpoint: &Endpoint) -> Option<Heade
         HostPolicy::Preserve => None,
         HostPolicy::Fixed(value) => Some(value.clone()),
         HostPolicy::Endpoint => {
-            let text = match (endpoint.spec().hostname.as_deref(), endpoint.address().socket()) {
+            let text = match (
+                endpoint.spec().hostname.as_deref(),
+                endpoint.address().socket(),
+            ) {
                 (Some(host), Some(address)) => format!("{host}:{}", address.port()),
                 (Some(host), None) => host.to_owned(),
                 (None, Some(address)) => address.to_string(),
@@ -468,4 +520,3 @@ pub(super) fn host_for(policy: &HostPolicy, endpoint: &Endpoint) -> Option<Heade
         }
     }
 }
-

@@ -10,12 +10,12 @@ mod retry;
 mod settings;
 mod split;
 
-pub use client::UpstreamClient;
-pub use settings::{HashKey, HostPolicy, UpstreamSettings};
 pub(crate) use budget::RetryBudget;
+pub use client::UpstreamClient;
 pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
+pub use settings::{HashKey, HostPolicy, UpstreamSettings};
 pub use split::{Backend, Split};
 
+pub use attempt::RouteTimeouts;
 pub(crate) use attempt::{Forward, SendOnce};
 pub(crate) use client::{AttemptCx, AttemptFailure};
-pub use attempt::RouteTimeouts;

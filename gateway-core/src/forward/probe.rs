@@ -20,7 +20,11 @@ impl UpstreamClient {
     ///
     /// # Errors
     /// Why there was no answer.
-    pub(crate) async fn probe(&self, endpoint: &Endpoint, path: &str) -> Result<StatusCode, GatewayError> {
+    pub(crate) async fn probe(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+    ) -> Result<StatusCode, GatewayError> {
         let connected = self
             .connector
             .connect(endpoint, ConnectCx::new(self.upstream.name()))
@@ -34,11 +38,15 @@ impl UpstreamClient {
             .or_else(|| host_for(&HostPolicy::Endpoint, endpoint))
             .unwrap_or(HeaderValue::from_static("localhost"));
         parts.headers.insert(http::header::HOST, host);
-        parts
-            .headers
-            .insert(http::header::USER_AGENT, HeaderValue::from_static("portcullis-health"));
+        parts.headers.insert(
+            http::header::USER_AGENT,
+            HeaderValue::from_static("portcullis-health"),
+        );
         // Not the endpoint's pool: a probe tells whether new connections work, and leaves none behind.
-        let own = PoolLimits { max_idle: 0, ..PoolLimits::default() };
+        let own = PoolLimits {
+            max_idle: 0,
+            ..PoolLimits::default()
+        };
         let pool = Arc::new(Pool::new(own, 1));
         let Some(place) = pool.place() else {
             return Err(GatewayError::internal("making room for a health check"));

@@ -92,7 +92,12 @@ impl HttpBody for Attempt {
         }
         if source.ended {
             this.done = true;
-            return Poll::Ready(source.trailers.clone().map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(
+                source
+                    .trailers
+                    .clone()
+                    .map(|trailers| Ok(Frame::trailers(trailers))),
+            );
         }
         let Some(frame) = ready!(Pin::new(&mut source.body).poll_frame(cx)) else {
             source.ended = true;
@@ -136,7 +141,8 @@ impl HttpBody for Attempt {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -169,9 +175,15 @@ mod tests {
     async fn keeps_trailers() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", http::HeaderValue::from_static("1"));
-        let replay = Replay::new(Body::with_trailers(Bytes::from_static(b"a"), trailers.clone()), 16);
+        let replay = Replay::new(
+            Body::with_trailers(Bytes::from_static(b"a"), trailers.clone()),
+            16,
+        );
         for _ in 0..2 {
-            assert_eq!(replay.attempt().collect(9).await.unwrap().trailers, Some(trailers.clone()));
+            assert_eq!(
+                replay.attempt().collect(9).await.unwrap().trailers,
+                Some(trailers.clone())
+            );
         }
     }
 }

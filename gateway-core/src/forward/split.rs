@@ -42,7 +42,10 @@ impl Split {
     #[must_use]
     pub fn new(backends: Vec<Backend>) -> Self {
         Self {
-            total: backends.iter().map(|backend| u64::from(backend.weight)).sum(),
+            total: backends
+                .iter()
+                .map(|backend| u64::from(backend.weight))
+                .sum(),
             backends: backends.into(),
         }
     }
@@ -53,7 +56,9 @@ impl Split {
         if let [only] = &*self.backends {
             return (only.weight > 0).then_some(only);
         }
-        let total = usize::try_from(self.total).ok().filter(|total| *total > 0)?;
+        let total = usize::try_from(self.total)
+            .ok()
+            .filter(|total| *total > 0)?;
         let mut ticket = PickCx::new().random_below(total) as u64;
         self.backends.iter().find(|backend| {
             let weight = u64::from(backend.weight);

@@ -139,7 +139,13 @@ impl Gateway {
             Some(address) => Some(admin::start(&self.controller, &address, Worker::here())?),
         };
         self.controller.process.set_ready(true);
-        let handle = GatewayHandle::new(self.controller, self.source, Some(self.workers), admin, self.watched);
+        let handle = GatewayHandle::new(
+            self.controller,
+            self.source,
+            Some(self.workers),
+            admin,
+            self.watched,
+        );
         if self.watch {
             super::watch::start(&handle);
         }
@@ -296,7 +302,10 @@ impl GatewayBuilder {
                 ));
             }
         };
-        let source = Source { origin, listen: self.listen };
+        let source = Source {
+            origin,
+            listen: self.listen,
+        };
         let read = source.read(&self.registry).map_err(StartError::Config)?;
         let workers = Workers::start(self.profile).map_err(StartError::Threads)?;
         let process = Process::new(

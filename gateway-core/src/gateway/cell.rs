@@ -52,7 +52,10 @@ impl ListenerCell {
     /// The entry that answers a request that starts now.
     pub(crate) fn current(&self) -> Arc<ListenerEntry> {
         let slot = &self.slots[worker::index() % self.slots.len()];
-        slot.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        slot.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Makes `entry` current for every worker.

@@ -164,7 +164,15 @@ impl Controller {
             .iter()
             .enumerate()
             .map(|(position, _)| {
-                self.plan(position, &config, &routes, &state, sinks.as_ref()?, &generation, problems)
+                self.plan(
+                    position,
+                    &config,
+                    &routes,
+                    &state,
+                    sinks.as_ref()?,
+                    &generation,
+                    problems,
+                )
             })
             .collect();
         if problems.has_errors() {
@@ -243,7 +251,10 @@ impl Controller {
         let (filters, handler, tls, table) = (filters?, handler?, tls?, table?);
         let key = TelemetryKey {
             sinks: sinks.version(),
-            limit: listener.limits.max_requests_in_flight.map(|limit| limit as u64),
+            limit: listener
+                .limits
+                .max_requests_in_flight
+                .map(|limit| limit as u64),
         };
         let telemetry = match before.filter(|before| before.telemetry.0 == key) {
             Some(before) => before.telemetry.1.clone(),
@@ -301,7 +312,10 @@ impl Controller {
             log_query: sinks.log_query(),
             observers: self.process.observers().clone(),
             spans: sinks.spans(),
-            admission: listener.limits.max_requests_in_flight.map(|limit| Admission::new(limit as u64)),
+            admission: listener
+                .limits
+                .max_requests_in_flight
+                .map(|limit| Admission::new(limit as u64)),
             process: self.process.admission().clone(),
         }
     }
@@ -315,9 +329,22 @@ impl Controller {
         let mut problems = Diagnostics::default();
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            let families = Families::beside(&listener.bind, config.listeners.iter().map(|other| &other.bind));
-            match listen::bind(&listener.name, &listener.bind, workers.len(), listener.reuse_port, families) {
-                Ok(sockets) => bound.push((listener.name.clone(), sockets, listener.limits.max_connections)),
+            let families = Families::beside(
+                &listener.bind,
+                config.listeners.iter().map(|other| &other.bind),
+            );
+            match listen::bind(
+                &listener.name,
+                &listener.bind,
+                workers.len(),
+                listener.reuse_port,
+                families,
+            ) {
+                Ok(sockets) => bound.push((
+                    listener.name.clone(),
+                    sockets,
+                    listener.limits.max_connections,
+                )),
                 Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
             }
         }
@@ -364,7 +391,10 @@ impl Controller {
     /// Client connections that are open, of former configurations too.
     pub(crate) fn open_connections(&self) -> usize {
         let state = self.state();
-        let live = state.listeners.values().filter_map(|live| live.running.as_ref());
+        let live = state
+            .listeners
+            .values()
+            .filter_map(|live| live.running.as_ref());
         live.chain(&state.draining)
             .map(|running| running.connections.open())
             .sum()
@@ -412,7 +442,13 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
         if kept {
             continue;
         }
-        match listen::bind(&plan.name, &plan.bind, state.workers.len(), plan.reuse_port, families) {
+        match listen::bind(
+            &plan.name,
+            &plan.bind,
+            state.workers.len(),
+            plan.reuse_port,
+            families,
+        ) {
             Ok(sockets) => plan.sockets = Some(sockets),
             Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
         }
@@ -478,7 +514,8 @@ impl State {
                 self.draining.push(running);
             }
         }
-        self.draining.retain(|running| running.connections.open() > 0);
+        self.draining
+            .retain(|running| running.connections.open() > 0);
         self.upstreams = upstreams;
         self.routes = routes;
         self.sinks = sinks;

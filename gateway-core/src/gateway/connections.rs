@@ -57,7 +57,12 @@ impl Connections {
     pub(crate) fn close_all(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for shard in &self.shards {
-            for handle in shard.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            for handle in shard
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .values()
+            {
                 handle.close();
             }
         }
@@ -66,7 +71,9 @@ impl Connections {
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("open", &self.open()).finish()
+        f.debug_struct("Connections")
+            .field("open", &self.open())
+            .finish()
     }
 }
 

@@ -22,11 +22,17 @@ pub(super) fn show(controller: &Arc<Controller>) {
     let metrics = controller.process.metrics();
     metrics
         .on_scrape(move |scrape| {
-            let Some(controller) = weak.upgrade() else { return };
+            let Some(controller) = weak.upgrade() else {
+                return;
+            };
             // Scraping many endpoints must not hold up a reload.
             let clients: Vec<Arc<UpstreamClient>> = {
                 let state = controller.state();
-                state.upstreams.values().map(|live| live.client.clone()).collect()
+                state
+                    .upstreams
+                    .values()
+                    .map(|live| live.client.clone())
+                    .collect()
             };
             for client in clients {
                 report(client.upstream(), scrape);
@@ -116,14 +122,21 @@ impl Announcer {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.lock().entry(upstream.name().clone()).or_default().turn = turn;
         let changes = upstream.changes();
-        spawn(follow(self.clone(), Arc::downgrade(upstream), changes, turn));
+        spawn(follow(
+            self.clone(),
+            Arc::downgrade(upstream),
+            changes,
+            turn,
+        ));
     }
 
     /// Forgets upstreams that are not among `live`.
     pub(super) fn retain(self: &Arc<Self>, live: &LiveUpstreams) {
         let gone: Vec<(Arc<str>, Known)> = {
             let mut known = self.lock();
-            known.extract_if(|name, _| !live.contains_key(name)).collect()
+            known
+                .extract_if(|name, _| !live.contains_key(name))
+                .collect()
         };
         if gone.is_empty() {
             return;
@@ -166,7 +179,9 @@ impl Announcer {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Known>> {
-        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,7 +200,10 @@ impl Known {
                 changes.push((address.clone(), None));
             } else if was_up && !up {
                 let unhealthy = stats.health() == Health::Unhealthy;
-                changes.push((address.clone(), Some(if unhealthy { "health" } else { "outlier" })));
+                changes.push((
+                    address.clone(),
+                    Some(if unhealthy { "health" } else { "outlier" }),
+                ));
             }
             present.insert(address);
         }
@@ -200,7 +218,12 @@ impl Known {
     }
 }
 
-async fn follow(told: Arc<Announcer>, upstream: Weak<Upstream>, mut changes: watch::Receiver<u64>, turn: u64) {
+async fn follow(
+    told: Arc<Announcer>,
+    upstream: Weak<Upstream>,
+    mut changes: watch::Receiver<u64>,
+    turn: u64,
+) {
     loop {
         match upstream.upgrade() {
             Some(upstream) => told.update(&upstream, turn),

@@ -84,7 +84,8 @@ impl GatewayHandle {
         listeners
             .filter_map(|(name, live)| {
                 let local = live.running.as_ref()?.local;
-                let address = local.map_or_else(|| live.bind().to_string(), |local| local.to_string());
+                let address =
+                    local.map_or_else(|| live.bind().to_string(), |local| local.to_string());
                 Some((name.to_string(), address))
             })
             .collect()
@@ -107,12 +108,20 @@ impl GatewayHandle {
     /// # Errors
     /// Everything that is wrong with it; the old one stays live then.
     pub fn reload(&self) -> Reloaded {
-        let _one = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self
+            .0
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match self.0.source.read(&self.0.controller.registry) {
             Ok(read) => {
                 let mut warnings = read.warnings;
                 warnings.extend(self.0.controller.apply(read.config)?);
-                *self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner) = read.watch;
+                *self
+                    .0
+                    .read_from
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = read.watch;
                 Ok(warnings)
             }
             Err(problems) => {
@@ -129,17 +138,28 @@ impl GatewayHandle {
                 for warning in warnings.iter() {
                     tracing::warn!("{warning}");
                 }
-                tracing::info!(why, generation = self.process().generation(), "a new configuration is live");
+                tracing::info!(
+                    why,
+                    generation = self.process().generation(),
+                    "a new configuration is live"
+                );
             }
             Err(problems) => {
-                tracing::error!(why, "the configuration was refused; the old one stays live\n{problems}");
+                tracing::error!(
+                    why,
+                    "the configuration was refused; the old one stays live\n{problems}"
+                );
             }
         }
     }
 
     /// The files and folders that the live configuration depends on.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
-        let read_from = self.0.read_from.lock().unwrap_or_else(PoisonError::into_inner);
+        let read_from = self
+            .0
+            .read_from
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut paths = read_from.clone();
         paths.extend(self.0.controller.pem_files());
         paths
@@ -154,7 +174,11 @@ impl GatewayHandle {
     /// # Errors
     /// As [`reload`](Self::reload).
     pub fn apply(&self, config: RawConfig) -> Reloaded {
-        let _one = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self
+            .0
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.0.controller.apply(config)
     }
 
@@ -223,7 +247,10 @@ impl GatewayHandle {
         }
         let left = controller.open_connections();
         if left > 0 {
-            tracing::warn!(connections = left, "the drain time is over; closing what is left");
+            tracing::warn!(
+                connections = left,
+                "the drain time is over; closing what is left"
+            );
         }
         if let Some(admin) = &self.0.admin {
             admin.stop_accepting();
@@ -280,7 +307,11 @@ where
         let entry = self.cell.current();
         Box::pin(async move {
             let mut request = request.map(Body::new);
-            let info = request.extensions().get::<ConnInfo>().cloned().unwrap_or_default();
+            let info = request
+                .extensions()
+                .get::<ConnInfo>()
+                .cloned()
+                .unwrap_or_default();
             let exchange = Exchange::new(Arc::new(info));
             request.extensions_mut().insert(exchange.clone());
             let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());

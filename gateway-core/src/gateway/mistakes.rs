@@ -8,7 +8,12 @@ use crate::registry::Registry;
 
 /// Reports every plugin that is not registered or whose settings are wrong, so that one look at a
 /// configuration finds all that is wrong with it.
-pub(super) fn of_plugins(raw: &RawConfig, registry: &Registry, process: &Process, problems: &mut Diagnostics) {
+pub(super) fn of_plugins(
+    raw: &RawConfig,
+    registry: &Registry,
+    process: &Process,
+    problems: &mut Diagnostics,
+) {
     let filters = |specs: &[PluginSpec], cx: &BuildCx<'_>, problems: &mut Diagnostics| {
         for spec in specs {
             registry.filter(spec, cx, problems);
@@ -16,7 +21,11 @@ pub(super) fn of_plugins(raw: &RawConfig, registry: &Registry, process: &Process
     };
     for listener in &raw.listeners {
         let owner = format!("listener {}", &*listener.name);
-        filters(&listener.filters, &BuildCx::new(&owner, process.store()), problems);
+        filters(
+            &listener.filters,
+            &BuildCx::new(&owner, process.store()),
+            problems,
+        );
     }
     for route in &raw.routes {
         let owner = format!("route {}", &*route.name);

@@ -29,7 +29,10 @@ impl<H: Handler> Handler for PanicGuard<H> {
     async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
         // The request is gone after a panic and the handler is used by other requests anyway, so
         // nothing half-done is seen that could not be seen without the panic.
-        match AssertUnwindSafe(self.0.handle(request)).catch_unwind().await {
+        match AssertUnwindSafe(self.0.handle(request))
+            .catch_unwind()
+            .await
+        {
             Ok(outcome) => outcome,
             Err(panic) => {
                 let text = panic
@@ -38,7 +41,10 @@ impl<H: Handler> Handler for PanicGuard<H> {
                     .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                     .unwrap_or("a value that is no text");
                 tracing::error!(panic = text, "a request handler panicked");
-                Err(GatewayError::internal("answering the request: a handler panicked").with_reason("panic"))
+                Err(
+                    GatewayError::internal("answering the request: a handler panicked")
+                        .with_reason("panic"),
+                )
             }
         }
     }

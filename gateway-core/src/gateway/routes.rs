@@ -48,7 +48,9 @@ pub(crate) fn build(
             .iter()
             .map(|backend| {
                 let upstream = config.upstreams.get(backend.upstream)?;
-                upstreams.get(&upstream.name).map(|live| live.client.clone())
+                upstreams
+                    .get(&upstream.name)
+                    .map(|live| live.client.clone())
             })
             .collect();
         // A missing client was reported where its upstream was built.
@@ -56,7 +58,11 @@ pub(crate) fn build(
         let same = before.get(&route.name).filter(|old| {
             old.fingerprint == route.fingerprint
                 && old.clients.len() == clients.len()
-                && old.clients.iter().zip(&clients).all(|(old, new)| Arc::ptr_eq(old, new))
+                && old
+                    .clients
+                    .iter()
+                    .zip(&clients)
+                    .all(|(old, new)| Arc::ptr_eq(old, new))
         });
         let live = match same {
             Some(same) => Some(same.clone()),
@@ -86,13 +92,17 @@ fn build_one(
         if !plan.filters.is_empty() {
             let chain = Chain::builder()
                 .stages(stages(&plan.filters, &cx, registry, problems)?)
-                .build(SendOnce { client: client.clone() });
+                .build(SendOnce {
+                    client: client.clone(),
+                });
             backend.chain = Some(chain.service().clone());
         }
         backends.push(backend);
     }
     let (filters, matches) = (filters?, matches?);
-    if route.upgrade && let Some(buffering) = filters.iter().find(|stage| stage.buffers()) {
+    if route.upgrade
+        && let Some(buffering) = filters.iter().find(|stage| stage.buffers())
+    {
         problems.push(
             Diagnostic::error(format!(
                 "filter `{}` of route {} buffers bodies, which an upgraded connection does not end",

@@ -34,24 +34,33 @@ impl Sinks {
             renewed.version += 1;
             renewed.log = match &config.access_log {
                 None => None,
-                Some(wanted) => match AccessLog::open(wanted, process.shards(), process.metrics()) {
-                    Ok(log) => Some((wanted.clone(), log)),
-                    Err(error) => {
-                        problems.push(Diagnostic::error(format!(
-                            "opening the access log {}: {}",
-                            wanted.path,
-                            chain(&error)
-                        )));
-                        return None;
+                Some(wanted) => {
+                    match AccessLog::open(wanted, process.shards(), process.metrics()) {
+                        Ok(log) => Some((wanted.clone(), log)),
+                        Err(error) => {
+                            problems.push(Diagnostic::error(format!(
+                                "opening the access log {}: {}",
+                                wanted.path,
+                                chain(&error)
+                            )));
+                            return None;
+                        }
                     }
-                },
+                }
             };
         }
         let tracing = self.tracing.as_ref().map(|(config, _)| config);
         if tracing != config.tracing.as_ref() {
             renewed.version += 1;
-            renewed.tracing = config.tracing.as_ref().map(|wanted| (wanted.clone(), Tracer::from(wanted)));
-            renewed.spans = match config.tracing.as_ref().and_then(|wanted| wanted.otlp.as_ref()) {
+            renewed.tracing = config
+                .tracing
+                .as_ref()
+                .map(|wanted| (wanted.clone(), Tracer::from(wanted)));
+            renewed.spans = match config
+                .tracing
+                .as_ref()
+                .and_then(|wanted| wanted.otlp.as_ref())
+            {
                 None => None,
                 Some(wanted) => Some(exporter(wanted, process, problems)?),
             };
@@ -103,7 +112,10 @@ fn exporter(
     match crate::observe::trace::otlp::OtlpExporter::start(config, process.metrics()) {
         Ok(exporter) => Some(Arc::new(exporter)),
         Err(error) => {
-            problems.push(Diagnostic::error(format!("tracing.otlp: {}", chain(&error))));
+            problems.push(Diagnostic::error(format!(
+                "tracing.otlp: {}",
+                chain(&error)
+            )));
             None
         }
     }

@@ -37,24 +37,31 @@ impl Source {
         for (name, address) in &self.listen {
             let Ok(bind) = address.parse::<BindAddress>() else {
                 problems.push(
-                    Diagnostic::error(format!("reading the address `{address}` for listener `{name}`"))
-                        .hint("write ADDRESS:PORT, such as 127.0.0.1:8080, or unix:PATH"),
+                    Diagnostic::error(format!(
+                        "reading the address `{address}` for listener `{name}`"
+                    ))
+                    .hint("write ADDRESS:PORT, such as 127.0.0.1:8080, or unix:PATH"),
                 );
                 continue;
             };
-            match raw.listeners.iter_mut().find(|listener| *listener.name == **name) {
+            match raw
+                .listeners
+                .iter_mut()
+                .find(|listener| *listener.name == **name)
+            {
                 Some(listener) => listener.bind = bind.into(),
                 None => problems.push(
-                    Diagnostic::error(format!("there is no listener called `{name}` to bind elsewhere")).hint(
-                        format!(
-                            "known: {}",
-                            raw.listeners
-                                .iter()
-                                .map(|listener| listener.name.as_str())
-                                .collect::<Vec<_>>()
-                                .join(", ")
-                        ),
-                    ),
+                    Diagnostic::error(format!(
+                        "there is no listener called `{name}` to bind elsewhere"
+                    ))
+                    .hint(format!(
+                        "known: {}",
+                        raw.listeners
+                            .iter()
+                            .map(|listener| listener.name.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    )),
                 ),
             }
         }

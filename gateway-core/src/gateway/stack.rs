@@ -59,16 +59,25 @@ pub trait Mode: Send + Sync + fmt::Debug + 'static {
 
 /// What every listener does around its routes, and every route around its backends.
 const EDGE: &[LayerInfo] = &[
-    LayerInfo::new("exchange", "record of the request; reports it when it ends, however it ends"),
+    LayerInfo::new(
+        "exchange",
+        "record of the request; reports it when it ends, however it ends",
+    ),
     LayerInfo::new("admission", "requests in flight at most"),
     LayerInfo::new("panic-guard", "a panic becomes a 500"),
-    LayerInfo::new("hygiene", "hop-by-hop fields, forwarded fields, path; renders errors"),
+    LayerInfo::new(
+        "hygiene",
+        "hop-by-hop fields, forwarded fields, path; renders errors",
+    ),
     LayerInfo::new("listener-filters", "the listener's filters, in their order"),
     LayerInfo::new("select-route", "the best route for host, path and the rest"),
     LayerInfo::new("route-filters", "the route's filters, in their order"),
     LayerInfo::new("retry", "replays the body and tries again, within a budget"),
     LayerInfo::new("split", "one backend by weight"),
-    LayerInfo::new("backend-filters", "the backend's filters, once for each attempt"),
+    LayerInfo::new(
+        "backend-filters",
+        "the backend's filters, once for each attempt",
+    ),
     LayerInfo::new("pick", "one endpoint of the upstream"),
     LayerInfo::new("pool", "a connection to it"),
 ];
@@ -146,7 +155,9 @@ impl<H: Handler> Layer<H> for ChainLayer {
         if self.stages.is_empty() {
             return Chained(Inner::Bare(inner));
         }
-        let chain = Chain::builder().stages(self.stages.iter().cloned()).build(inner);
+        let chain = Chain::builder()
+            .stages(self.stages.iter().cloned())
+            .build(inner);
         Chained(Inner::Chain(chain))
     }
 }

@@ -9,7 +9,9 @@ use http::StatusCode;
 use crate::clock::Clock;
 use crate::exchange::{Exchange, ExchangeState};
 use crate::observe::trace::{SpanKind, SpanRecord, SpanSink};
-use crate::observe::{AccessLog, AccessRecord, Buckets, Counter, Event, Gauge, Histogram, Metrics, Observers};
+use crate::observe::{
+    AccessLog, AccessRecord, Buckets, Counter, Event, Gauge, Histogram, Metrics, Observers,
+};
 
 /// The metric handles of a route, resolved when the route was compiled.
 #[derive(Debug)]
@@ -40,8 +42,14 @@ impl RouteMetrics {
                 Buckets::LATENCY,
                 &[("route", route)],
             ),
-            received: bytes("portcullis_request_body_bytes_total", "Bytes of request bodies."),
-            sent: bytes("portcullis_response_body_bytes_total", "Bytes of response bodies."),
+            received: bytes(
+                "portcullis_request_body_bytes_total",
+                "Bytes of request bodies.",
+            ),
+            sent: bytes(
+                "portcullis_response_body_bytes_total",
+                "Bytes of response bodies.",
+            ),
         }
     }
 
@@ -139,7 +147,9 @@ impl Admission {
             // Some began before there was a limit.
             let _ = self
                 .now
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                    now.checked_sub(1)
+                });
         }
     }
 }
@@ -175,7 +185,10 @@ impl Telemetry {
             aborted,
         };
         let state = exchange.state();
-        let metrics = state.route.as_ref().map_or(&self.unrouted, |route| &route.metrics);
+        let metrics = state
+            .route
+            .as_ref()
+            .map_or(&self.unrouted, |route| &route.metrics);
         metrics.end(&outcome, duration);
         if let Some(sink) = &self.spans {
             self.export(sink.as_ref(), exchange, &state, &outcome, duration);
@@ -193,14 +206,20 @@ impl Telemetry {
         duration: std::time::Duration,
     ) {
         let conn = exchange.conn();
-        let endpoint = state.endpoint.as_ref().map(|endpoint| endpoint.address().to_string());
+        let endpoint = state
+            .endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.address().to_string());
         let request = &state.request;
         let aborted = outcome.aborted;
         let mut record = AccessRecord::new(Clock.wall() - duration);
         record.listener = &self.listener;
         record.client = state.client_ip;
         record.peer = conn.peer;
-        record.principal = state.principal.as_ref().map(crate::principal::Principal::id);
+        record.principal = state
+            .principal
+            .as_ref()
+            .map(crate::principal::Principal::id);
         if request.known {
             record.method = request.method.as_str();
             record.path = request.uri.path();
@@ -230,7 +249,9 @@ impl Telemetry {
             (Some(started), Some(head)) => Some(head.saturating_sub(started)),
             _ => None,
         };
-        record.upstream_duration = state.upstream_started.map(|started| duration.saturating_sub(started));
+        record.upstream_duration = state
+            .upstream_started
+            .map(|started| duration.saturating_sub(started));
         record.request_id = state.request_id.as_deref();
         record.trace_id = state.trace.as_ref().map(|trace| trace.trace_id);
         record.user_agent = request.user_agent.as_ref().map(http::HeaderValue::as_bytes);
@@ -279,7 +300,9 @@ impl Telemetry {
         if let Some(reason) = &state.reason {
             span = span.attribute("portcullis.reason", reason.to_string());
         }
-        let server_error = outcome.status.is_some_and(|status| status.is_server_error());
+        let server_error = outcome
+            .status
+            .is_some_and(|status| status.is_server_error());
         if server_error || outcome.aborted {
             span = span.failed(state.reason.as_deref().unwrap_or("aborted").to_owned());
         }

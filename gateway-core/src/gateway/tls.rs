@@ -102,8 +102,12 @@ impl LiveTls {
             }),
             Err(error) => {
                 problems.push(
-                    Diagnostic::error(format!("tls of listener {}: {}", listener.name, chain(&error)))
-                        .at(listener.at.clone()),
+                    Diagnostic::error(format!(
+                        "tls of listener {}: {}",
+                        listener.name,
+                        chain(&error)
+                    ))
+                    .at(listener.at.clone()),
                 );
                 None
             }
@@ -132,7 +136,11 @@ fn load(plan: &ir::CertificatePlan, problems: &mut Diagnostics) -> Option<Served
     }
 }
 
-fn key(plan: &ir::ServerTlsPlan, listener: &ir::Listener, problems: &mut Diagnostics) -> Option<TlsKey> {
+fn key(
+    plan: &ir::ServerTlsPlan,
+    listener: &ir::Listener,
+    problems: &mut Diagnostics,
+) -> Option<TlsKey> {
     let roots = match &plan.client_auth {
         ir::ClientAuthPlan::Off => None,
         ir::ClientAuthPlan::Request(source) | ir::ClientAuthPlan::Require(source) => {

@@ -16,8 +16,8 @@ use crate::registry::Registry;
 use crate::spawn::spawn;
 use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions};
 use crate::upstream::{
-    ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, JoinedDiscovery, Probe, ProbeError, StaticDiscovery, Upstream,
-    check_health, drive,
+    ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, JoinedDiscovery, Probe, ProbeError,
+    StaticDiscovery, Upstream, check_health, drive,
 };
 
 /// How often idle connections are looked over.
@@ -125,7 +125,9 @@ fn discovery(
 /// The stock balancers that look at nothing of the request; any other may want a hash of it.
 fn wants_hash(plan: &ir::Upstream) -> bool {
     const BLIND: [&str; 4] = ["p2c", "round-robin", "random", "least-requests"];
-    plan.balance.as_ref().is_some_and(|spec| !BLIND.contains(&spec.kind.as_str()))
+    plan.balance
+        .as_ref()
+        .is_some_and(|spec| !BLIND.contains(&spec.kind.as_str()))
 }
 
 /// Reads the PEM documents of an upstream's TLS.
@@ -156,7 +158,8 @@ fn connector(
         return Some(Arc::new(DirectConnector::plaintext()));
     };
     let wrong = |error: &(dyn std::error::Error + 'static)| {
-        Diagnostic::error(format!("tls of upstream {}: {}", plan.name, chain(error))).at(plan.at.clone())
+        Diagnostic::error(format!("tls of upstream {}: {}", plan.name, chain(error)))
+            .at(plan.at.clone())
     };
     let options = match tls_options(tls) {
         Ok(options) => options,
@@ -198,7 +201,9 @@ pub(super) fn run(upstreams: &mut LiveUpstreams, announcer: &Arc<Announcer>) {
         spawn(async move {
             loop {
                 tokio::time::sleep(REAP_EVERY).await;
-                let Some(client) = client.upgrade() else { return };
+                let Some(client) = client.upgrade() else {
+                    return;
+                };
                 client.reap();
             }
         });
@@ -225,7 +230,9 @@ impl Probe for HttpProbe {
             if self.health.expects(status.as_u16()) {
                 Ok(())
             } else {
-                Err(ProbeError::Status { status: status.as_u16() })
+                Err(ProbeError::Status {
+                    status: status.as_u16(),
+                })
             }
         })
     }

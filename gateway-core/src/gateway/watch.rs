@@ -40,7 +40,9 @@ pub(super) fn start(handle: &GatewayHandle) {
             while changes.try_recv().is_ok() {}
             let before = std::mem::replace(&mut looked, Clock.wall());
             let now = contents(&paths);
-            let Some(handle) = handle.upgrade() else { return };
+            let Some(handle) = handle.upgrade() else {
+                return;
+            };
             let changes_here = now != seen;
             if changes_here {
                 seen = now;
@@ -116,7 +118,9 @@ fn contents(paths: &[PathBuf]) -> BTreeMap<PathBuf, u64> {
     let mut seen = BTreeMap::new();
     for path in paths {
         if path.is_dir() {
-            let Ok(entries) = std::fs::read_dir(path) else { continue };
+            let Ok(entries) = std::fs::read_dir(path) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 note(&entry.path(), &mut seen);
             }

@@ -93,8 +93,14 @@ pub(super) fn apply(
         {
             headers.insert(X_FORWARDED_PORT, port.clone());
         }
-        let client = exchange.client_ip().map_or(peer, |client| client.to_canonical());
-        let value = if client == peer { conn.peer_value().cloned() } else { address_value(client) };
+        let client = exchange
+            .client_ip()
+            .map_or(peer, |client| client.to_canonical());
+        let value = if client == peer {
+            conn.peer_value().cloned()
+        } else {
+            address_value(client)
+        };
         if let Some(value) = value {
             headers.insert(X_REAL_IP, value);
         }
@@ -141,7 +147,10 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         return Some(address.ip().to_canonical());
     }
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-    inner.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    inner
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
 }
 
 fn scheme_of(headers: &HeaderMap) -> Option<&'static str> {
@@ -245,9 +254,13 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        let trusted =
-            TrustedProxies::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
-        apply(&mut headers, &exchange, &trusted, ForwardedPolicy::XForwarded);
+        let trusted = TrustedProxies::new(trusted.iter().map(|net| net.parse().unwrap()).collect());
+        apply(
+            &mut headers,
+            &exchange,
+            &trusted,
+            ForwardedPolicy::XForwarded,
+        );
         (headers, exchange)
     }
 
@@ -271,7 +284,12 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-real-ip"], "192.0.2.7");
         assert_eq!(headers["x-other"], "kept");
-        for gone in ["x_forwarded_for", "forwarded", "x-forwarded-client-cert", "x-forwarded-prefix"] {
+        for gone in [
+            "x_forwarded_for",
+            "forwarded",
+            "x-forwarded-client-cert",
+            "x-forwarded-prefix",
+        ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert_eq!(exchange.client_ip(), Some("192.0.2.7".parse().unwrap()));
@@ -290,7 +308,10 @@ mod tests {
             ],
         );
         assert_eq!(exchange.client_ip(), Some("192.0.2.7".parse().unwrap()));
-        assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 192.0.2.7, 10.1.1.1, 10.0.0.1");
+        assert_eq!(
+            headers["x-forwarded-for"],
+            "6.6.6.6, 192.0.2.7, 10.1.1.1, 10.0.0.1"
+        );
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-real-ip"], "192.0.2.7");
         assert!(!headers.contains_key("x_forwarded_proto"));

@@ -1,6 +1,8 @@
 //! Fields that belong to one connection (RFC 9110 7.6.1).
 
-use http::header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -121,7 +123,10 @@ mod tests {
             ("host", "a"),
         ]);
         strip_request(&mut headers, false);
-        assert_eq!(headers, map(&[("x-forwarded-for", "10.0.0.1"), ("host", "a")]));
+        assert_eq!(
+            headers,
+            map(&[("x-forwarded-for", "10.0.0.1"), ("host", "a")])
+        );
     }
 
     #[test]

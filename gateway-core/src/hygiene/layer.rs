@@ -113,8 +113,11 @@ impl<H> Hygiene<H> {
             return Ok(());
         }
         let refuse = |error: &dyn std::fmt::Display| {
-            GatewayError::new(ErrorClass::BadRequest, format!("normalising the path: {error}"))
-                .with_reason("bad_path")
+            GatewayError::new(
+                ErrorClass::BadRequest,
+                format!("normalising the path: {error}"),
+            )
+            .with_reason("bad_path")
         };
         let normal = normalize(path, self.settings.path).map_err(|error| refuse(&error))?;
         let unchanged = matches!(normal, std::borrow::Cow::Borrowed(_));
@@ -141,10 +144,11 @@ fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
         return Ok(());
     };
     if authority.as_str().contains('@') {
-        return Err(
-            GatewayError::new(ErrorClass::BadRequest, "reading the authority: it holds user information")
-                .with_reason("bad_authority"),
-        );
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the authority: it holds user information",
+        )
+        .with_reason("bad_authority"));
     }
     let unchanged = request
         .headers()

@@ -10,5 +10,5 @@ pub use forwarded::{ForwardedPolicy, TrustedProxies};
 pub use layer::{Hygiene, HygieneLayer};
 pub use path::{PathError, PathPolicy, normalize};
 
-pub(crate) use layer::note;
 pub(crate) use hop::{accepts_trailers, strip_request, strip_response};
+pub(crate) use layer::note;

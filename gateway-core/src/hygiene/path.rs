@@ -125,7 +125,11 @@ fn hex(byte: Option<&u8>) -> Option<u8> {
 }
 
 fn digit(value: u8) -> char {
-    char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 })
+    char::from(if value < 10 {
+        b'0' + value
+    } else {
+        b'A' + value - 10
+    })
 }
 
 #[cfg(test)]
@@ -168,7 +172,9 @@ mod tests {
 
     #[test]
     fn merges_slashes_when_told() {
-        let policy = PathPolicy { merge_slashes: true };
+        let policy = PathPolicy {
+            merge_slashes: true,
+        };
         for (input, expected) in [("//a///b/", "/a/b/"), ("/a//../b", "/b"), ("//", "/")] {
             assert_eq!(normalize(input, policy).as_deref(), Ok(expected), "{input}");
         }

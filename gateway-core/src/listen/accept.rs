@@ -168,13 +168,17 @@ async fn stopped(stopped: &mut watch::Receiver<bool>) {
 fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }
 
 async fn accept_here(listener: TcpListener, mut cx: AcceptCx) {
     while let Some(((stream, peer), places)) = cx.next(|| listener.accept()).await {
-        let Some(accepted) = tcp(stream, peer) else { continue };
+        let Some(accepted) = tcp(stream, peer) else {
+            continue;
+        };
         let cx = cx.clone();
         spawn(async move { cx.serve(accepted, places).await });
     }
@@ -183,7 +187,9 @@ async fn accept_here(listener: TcpListener, mut cx: AcceptCx) {
 async fn accept_tcp_for(listener: TcpListener, mut cx: AcceptCx, workers: Vec<Worker>) {
     while let Some(((stream, peer), places)) = cx.next(|| listener.accept()).await {
         // The socket leaves this runtime's poller and joins that of the worker that serves it.
-        let Ok(stream) = stream.into_std() else { continue };
+        let Ok(stream) = stream.into_std() else {
+            continue;
+        };
         let cx = cx.clone();
         hand_over(&workers, async move {
             if let Ok(stream) = TcpStream::from_std(stream)
@@ -197,15 +203,20 @@ async fn accept_tcp_for(listener: TcpListener, mut cx: AcceptCx, workers: Vec<Wo
 
 async fn accept_unix_for(listener: UnixListener, mut cx: AcceptCx, workers: Vec<Worker>) {
     while let Some(((stream, _), places)) = cx.next(|| listener.accept()).await {
-        let Ok(stream) = stream.into_std() else { continue };
+        let Ok(stream) = stream.into_std() else {
+            continue;
+        };
         let cx = cx.clone();
         hand_over(&workers, async move {
             if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
-                cx.serve(Accepted {
-                    io: Transport::from(stream),
-                    peer: None,
-                    local: None,
-                }, places)
+                cx.serve(
+                    Accepted {
+                        io: Transport::from(stream),
+                        peer: None,
+                        local: None,
+                    },
+                    places,
+                )
                 .await;
             }
         });
@@ -214,7 +225,10 @@ async fn accept_unix_for(listener: UnixListener, mut cx: AcceptCx, workers: Vec<
 
 /// Gives a connection to the worker that has the fewest.
 fn hand_over(workers: &[Worker], serving: impl Future<Output = ()> + Send + 'static) {
-    let Some(worker) = workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else {
+    let Some(worker) = workers
+        .iter()
+        .min_by_key(|worker| worker.load.load(Ordering::Relaxed))
+    else {
         return;
     };
     let load = worker.load.clone();

@@ -34,7 +34,9 @@ impl Sockets {
     /// The address that was bound; the port is the real one.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listeners) => listeners.first().and_then(|listener| listener.local_addr().ok()),
+            Self::Tcp(listeners) => listeners
+                .first()
+                .and_then(|listener| listener.local_addr().ok()),
             Self::Unix(..) => None,
         }
     }
@@ -84,7 +86,8 @@ pub(crate) fn bind(
             let mut listeners = Vec::with_capacity(count);
             let mut address = *address;
             for _ in 0..count {
-                let socket = bind_tcp(address, reuse_port && count > 1, families).map_err(failed)?;
+                let socket =
+                    bind_tcp(address, reuse_port && count > 1, families).map_err(failed)?;
                 // With port 0 the first socket decides and the others join it.
                 address = socket.local_addr().map_err(failed)?;
                 listeners.push(socket);
@@ -93,7 +96,8 @@ pub(crate) fn bind(
         }
         BindAddress::Unix(path) => {
             // A socket that a former process left behind is in the way; anything else stays.
-            let stale = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+            let stale =
+                std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
             if stale && std::os::unix::net::UnixStream::connect(path).is_err() {
                 std::fs::remove_file(path).map_err(failed)?;
             }
@@ -109,7 +113,11 @@ fn bind_tcp(
     reuse_port: bool,
     families: Families,
 ) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(families == Families::Own || !address.ip().is_unspecified())?;
     }

@@ -14,8 +14,8 @@ use crate::error::chain;
 use crate::exchange::{ConnInfo, TlsInfo};
 use crate::gateway::{Connections, ListenerCell};
 use crate::l4::{ClientConnection, ConnHandler, DrainWatch};
-use crate::observe::event::TlsOutcome;
 use crate::observe::Event;
+use crate::observe::event::TlsOutcome;
 use crate::proto::{h1, h2};
 use crate::settings::Protocol;
 use crate::tls::{HandshakeFailure, ServerTls, peer_identity};
@@ -29,7 +29,11 @@ pub(super) struct Accepted {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, connections: Arc<Connections>) {
+pub(super) async fn serve(
+    accepted: Accepted,
+    listener: Arc<ListenerCell>,
+    connections: Arc<Connections>,
+) {
     let place = connections.enter();
     let entry = listener.current();
     let telemetry = entry.telemetry.clone();
@@ -46,7 +50,9 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
     // The entry must not be pinned for as long as the connection lives.
     drop(entry);
     match (tls, other) {
-        (Some(tls), other) => serve_tls(accepted, tls, listener.clone(), &place.handle, other).await,
+        (Some(tls), other) => {
+            serve_tls(accepted, tls, listener.clone(), &place.handle, other).await
+        }
         (None, Some(other)) => {
             let info = plain_info(&accepted, &listener);
             serve_other(&*other, accepted.io, info, &place.handle).await;
@@ -65,14 +71,23 @@ pub(super) async fn serve(accepted: Accepted, listener: Arc<ListenerCell>, conne
 type Handle = Arc<crate::conn::ConnHandle>;
 
 fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
-    ConnInfo::accepted(listener.name().clone(), accepted.peer, accepted.local, None, None)
+    ConnInfo::accepted(
+        listener.name().clone(),
+        accepted.peer,
+        accepted.local,
+        None,
+        None,
+    )
 }
 
 /// Hands a connection to a handler that is not HTTP's.
 async fn serve_other(other: &dyn ConnHandler, io: Transport, info: ConnInfo, handle: &Handle) {
     let listener = info.listener.clone();
     let connection = ClientConnection::new(io, Arc::new(info));
-    if let Err(error) = other.serve(connection, DrainWatch::new(handle.clone())).await {
+    if let Err(error) = other
+        .serve(connection, DrainWatch::new(handle.clone()))
+        .await
+    {
         tracing::debug!(%listener, error = chain(&*error), "a connection broke");
     }
 }
@@ -84,7 +99,8 @@ async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle
     let spoken = match cx.settings().protocol {
         Protocol::Http1 => Spoken::Http1(BytesMut::new()),
         Protocol::Http2 => Spoken::Http2(BytesMut::new()),
-        Protocol::Auto => match tokio::time::timeout(limit, detect(&mut accepted.io, handle)).await {
+        Protocol::Auto => match tokio::time::timeout(limit, detect(&mut accepted.io, handle)).await
+        {
             Ok(Ok(spoken)) => spoken,
             Ok(Err(_)) | Err(_) => return,
         },
@@ -94,7 +110,9 @@ async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle
         Spoken::Http1(first) => {
             h1::serve(accepted.io, first, &cx).await;
         }
-        Spoken::Http2(first) if first.is_empty() => Box::pin(h2::serve(accepted.io, Arc::new(cx))).await,
+        Spoken::Http2(first) if first.is_empty() => {
+            Box::pin(h2::serve(accepted.io, Arc::new(cx))).await
+        }
         Spoken::Http2(first) => {
             let io = Transport::new(Rewind::new(first, accepted.io));
             Box::pin(h2::serve(io, Arc::new(cx))).await;
@@ -123,11 +141,12 @@ async fn serve_tls(
             outcome: TlsOutcome::Failed(reason),
         });
     };
-    let stream = match tokio::time::timeout(limit, Box::pin(tls.acceptor().accept(accepted.io))).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return failed(HandshakeFailure::from_io(&error).kind().code()),
-        Err(_) => return failed("timeout"),
-    };
+    let stream =
+        match tokio::time::timeout(limit, Box::pin(tls.acceptor().accept(accepted.io))).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return failed(HandshakeFailure::from_io(&error).kind().code()),
+            Err(_) => return failed("timeout"),
+        };
     let session = stream.get_ref().1;
     let principal = match peer_identity(session, Clock.wall()) {
         Ok(identity) => identity.map(|identity| identity.principal),
@@ -180,10 +199,22 @@ mod tests {
     #[test]
     fn connection_futures_stay_within_their_budgets() {
         assert_within(&[
-            ("connection", of(|(accepted, cell, open)| serve(accepted, cell, open)), 4608),
-            ("connection in HTTP/1", of(|(io, first, cx): Http1| h1::serve(io, first, cx)), 2304),
+            (
+                "connection",
+                of(|(accepted, cell, open)| serve(accepted, cell, open)),
+                4608,
+            ),
+            (
+                "connection in HTTP/1",
+                of(|(io, first, cx): Http1| h1::serve(io, first, cx)),
+                2304,
+            ),
             // In a box of its own, so that HTTP/1 connections do not pay for it.
-            ("connection in HTTP/2", of(|(io, cx)| h2::serve(io, cx)), 8704),
+            (
+                "connection in HTTP/2",
+                of(|(io, cx)| h2::serve(io, cx)),
+                8704,
+            ),
         ]);
     }
 }

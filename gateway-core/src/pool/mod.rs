@@ -133,7 +133,9 @@ impl Pool {
     pub(crate) fn checkout(self: &Arc<Self>) -> Checkout {
         // A stale connection is dropped outside the lock, because its drop wakes waiters.
         loop {
-            let Some(idle) = self.shard().idle.pop_back() else { break };
+            let Some(idle) = self.shard().idle.pop_back() else {
+                break;
+            };
             let mut connection = idle.connection;
             if connection.connection.is_usable() {
                 return Checkout::Idle(connection);
@@ -147,7 +149,10 @@ impl Pool {
 
     /// At the limit any HTTP/2 connection is better than none, whichever worker opened it.
     pub(crate) fn any_http2(&self) -> Option<Sender> {
-        let senders = self.shards.iter().filter_map(|shard| lock(shard).http2.least_used());
+        let senders = self
+            .shards
+            .iter()
+            .filter_map(|shard| lock(shard).http2.least_used());
         senders.min_by_key(Sender::streams)
     }
 
@@ -214,9 +219,11 @@ impl Pool {
             let (expired, unused) = {
                 let mut state = lock(shard);
                 let unused = state.http2.reap(now, self.limits.idle_timeout);
-                let (keep, drop): (VecDeque<_>, Vec<_>) =
-                    std::mem::take(&mut state.idle).into_iter().partition_map(|mut idle| {
-                        let old = now.saturating_duration_since(idle.since) >= self.limits.idle_timeout;
+                let (keep, drop): (VecDeque<_>, Vec<_>) = std::mem::take(&mut state.idle)
+                    .into_iter()
+                    .partition_map(|mut idle| {
+                        let old =
+                            now.saturating_duration_since(idle.since) >= self.limits.idle_timeout;
                         (!old && idle.connection.connection.is_usable(), idle)
                     });
                 state.idle = keep;
@@ -259,7 +266,8 @@ impl Drop for Waiting<'_> {
 
 /// `partition` that decides and passes on in one step.
 trait PartitionMap: Iterator + Sized {
-    fn partition_map<T>(self, decide: impl FnMut(Self::Item) -> (bool, T)) -> (VecDeque<T>, Vec<T>);
+    fn partition_map<T>(self, decide: impl FnMut(Self::Item) -> (bool, T))
+    -> (VecDeque<T>, Vec<T>);
 }
 
 impl<I: Iterator> PartitionMap for I {

@@ -140,13 +140,16 @@ where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<Vec<EndpointSpec>, DiscoveryError>> + Send + 'static,
 {
-    Box::pin(stream::unfold((fetch, false), move |(mut fetch, again)| async move {
-        if again {
-            tokio::time::sleep(period).await;
-        }
-        let update = fetch().await.map(EndpointUpdate::Replace);
-        Some((update, (fetch, true)))
-    }))
+    Box::pin(stream::unfold(
+        (fetch, false),
+        move |(mut fetch, again)| async move {
+            if again {
+                tokio::time::sleep(period).await;
+            }
+            let update = fetch().await.map(EndpointUpdate::Replace);
+            Some((update, (fetch, true)))
+        },
+    ))
 }
 
 /// A fixed list.
@@ -195,7 +198,10 @@ mod tests {
         });
         let began = tokio::time::Instant::now();
         let first = stream.next().await.unwrap().unwrap();
-        assert_eq!(first, EndpointUpdate::Replace(vec![EndpointSpec::new(([10, 0, 0, 1], 1))]));
+        assert_eq!(
+            first,
+            EndpointUpdate::Replace(vec![EndpointSpec::new(([10, 0, 0, 1], 1))])
+        );
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert!(stream.next().await.unwrap().is_err());
         assert!(stream.next().await.unwrap().is_ok());

@@ -47,7 +47,8 @@ mod stats;
 
 pub use attach::Attachments;
 pub use discovery::{
-    BoxStream, Discovery, DiscoveryError, EndpointStream, EndpointUpdate, StaticDiscovery, poll_every,
+    BoxStream, Discovery, DiscoveryError, EndpointStream, EndpointUpdate, StaticDiscovery,
+    poll_every,
 };
 pub use dns::{DnsDiscovery, Resolve, SystemResolver};
 pub use driver::drive;

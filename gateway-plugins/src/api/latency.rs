@@ -48,7 +48,10 @@ impl<H: Handler> Handler for Latency<H> {
         if let Some(upstream) = upstream {
             headers.insert(UPSTREAM, millis(upstream));
         }
-        headers.insert(PROXY, millis(whole.saturating_sub(upstream.unwrap_or_default())));
+        headers.insert(
+            PROXY,
+            millis(whole.saturating_sub(upstream.unwrap_or_default())),
+        );
         Ok(response)
     }
 }

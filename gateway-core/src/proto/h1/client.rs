@@ -19,8 +19,8 @@ use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::handler::Response;
 use crate::http1::{
-    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadLimits, ResponseHead, ScanState, encode_request_head,
-    parse_response,
+    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadLimits, ResponseHead, ScanState,
+    encode_request_head, parse_response,
 };
 use crate::pool::Lease;
 use crate::timer::LazyTimer;
@@ -213,11 +213,27 @@ pub(crate) async fn send(
             outgoing.target,
             outgoing.headers,
             outgoing.framing,
-            if outgoing.upgrade { ConnectionDirective::Upgrade } else { ConnectionDirective::KeepAlive },
+            if outgoing.upgrade {
+                ConnectionDirective::Upgrade
+            } else {
+                ConnectionDirective::KeepAlive
+            },
         );
         match encoded {
-            Ok(()) => exchange_heads(conn, &mut sending, outgoing, limits, exchange, &mut received).await,
-            Err(error) => Err(GatewayError::internal("encoding the request head").with_source(error)),
+            Ok(()) => {
+                exchange_heads(
+                    conn,
+                    &mut sending,
+                    outgoing,
+                    limits,
+                    exchange,
+                    &mut received,
+                )
+                .await
+            }
+            Err(error) => {
+                Err(GatewayError::internal("encoding the request head").with_source(error))
+            }
         }
     };
     match result {
@@ -227,7 +243,11 @@ pub(crate) async fn send(
                 && !received
                 && matches!(error.class(), ErrorClass::UpstreamReset);
             let body = sending.writer.into_untouched();
-            let safety = if stale { RetrySafety::Idempotent } else { error.retry_safety() };
+            let safety = if stale {
+                RetrySafety::Idempotent
+            } else {
+                error.retry_safety()
+            };
             Err(SendFailure {
                 error: error.with_retry(safety),
                 body,
@@ -318,8 +338,12 @@ async fn exchange_heads(
             if !conn.timer.is_set() {
                 let idle = limits.idle.filter(|_| !sending.waits_for_client(conn));
                 let idle_by = idle.map(|idle| Clock.now() + idle);
-                conn.timer
-                    .set(earliest([limits.head_by, limits.done_by, idle_by, sending.held_until]));
+                conn.timer.set(earliest([
+                    limits.head_by,
+                    limits.done_by,
+                    idle_by,
+                    sending.held_until,
+                ]));
             }
             ready!(conn.timer.poll_elapsed(task));
             conn.timer.set(None);
@@ -367,7 +391,10 @@ fn respond(
     let body = if !sending.is_done(conn) || switching {
         // A tunnel lasts as long as its sides like; only silence in both directions ends it.
         let limits = if switching {
-            SendLimits { idle: limits.idle, ..SendLimits::default() }
+            SendLimits {
+                idle: limits.idle,
+                ..SendLimits::default()
+            }
         } else {
             limits
         };

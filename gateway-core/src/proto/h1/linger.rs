@@ -29,7 +29,11 @@ pub(super) async fn linger(shared: &Arc<Shared>) {
     poll_fn(|task| {
         let mut conn = shared.lock();
         loop {
-            let step = if shut { poll_discard(&mut conn, task) } else { poll_shut(&mut conn, task) };
+            let step = if shut {
+                poll_discard(&mut conn, task)
+            } else {
+                poll_shut(&mut conn, task)
+            };
             match step {
                 Poll::Ready(true) => {
                     shut = true;

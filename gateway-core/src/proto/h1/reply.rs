@@ -48,7 +48,9 @@ pub(super) async fn write_response(
     let (parts, body) = response.into_parts();
     let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     if switching != request.upgrade && switching {
-        return Err(GatewayError::internal("switching protocols without being asked to"));
+        return Err(GatewayError::internal(
+            "switching protocols without being asked to",
+        ));
     }
     let bodiless = request.method == Method::HEAD
         || parts.status == StatusCode::NO_CONTENT
@@ -66,7 +68,11 @@ pub(super) async fn write_response(
     };
     let mut writer = {
         let mut conn = shared.lock();
-        let tunnel = if switching { Tunnel::Open } else { Tunnel::Refused };
+        let tunnel = if switching {
+            Tunnel::Open
+        } else {
+            Tunnel::Refused
+        };
         if conn.tunnel == Tunnel::Offered {
             conn.tunnel = tunnel;
             if let Some(waker) = conn.tunnel_waker.take() {
@@ -107,7 +113,11 @@ pub(super) async fn write_response(
             date: &date::cached(Clock.wall()),
         };
         let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
-        let body = if encoded.framing == BodyFraming::Empty { Body::empty() } else { body };
+        let body = if encoded.framing == BodyFraming::Empty {
+            Body::empty()
+        } else {
+            body
+        };
         Writing {
             writer: BodyWriter::new(body, encoded.framing, request.trailers),
             keep: encoded.keep_alive,
@@ -122,7 +132,11 @@ pub(super) async fn write_response(
         && (conn.decoder.is_done() || conn.discard_arrived(&mut budget))
         && !conn.body_error;
     Ok((
-        if writer.keep && clean { Next::Request } else { Next::Close },
+        if writer.keep && clean {
+            Next::Request
+        } else {
+            Next::Close
+        },
         written,
     ))
 }

@@ -48,7 +48,9 @@ impl RequestBody {
         if conn.continue_pending {
             conn.send_continue();
         }
-        if !conn.out_is_clean() && let Poll::Ready(Err(error)) = conn.poll_flush(cx) {
+        if !conn.out_is_clean()
+            && let Poll::Ready(Err(error)) = conn.poll_flush(cx)
+        {
             self.done = true;
             return Poll::Ready(Some(Err(gone(error))));
         }
@@ -94,7 +96,8 @@ impl RequestBody {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.hint.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.hint
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

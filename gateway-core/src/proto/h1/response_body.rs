@@ -60,7 +60,9 @@ impl ResponseBody {
             match sending.poll(conn, task) {
                 Poll::Ready(Ok(())) => self.sending = None,
                 // Half a tunnel is of no use, and a client that failed takes no response.
-                Poll::Ready(Err(error)) if sending.is_tunnel() || error.origin() == Origin::Client => {
+                Poll::Ready(Err(error))
+                    if sending.is_tunnel() || error.origin() == Origin::Client =>
+                {
                     self.lease = None;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -94,8 +96,8 @@ impl ResponseBody {
                     } else {
                         ErrorClass::UpstreamProtocol
                     };
-                    let error = GatewayError::new(class, "reading the response body")
-                        .with_source(error);
+                    let error =
+                        GatewayError::new(class, "reading the response body").with_source(error);
                     self.lease = None;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -112,7 +114,8 @@ impl ResponseBody {
                 Poll::Pending => {
                     if !conn.timer.is_set() {
                         let sending = self.sending.as_ref();
-                        let blameless = sending.is_some_and(|sending| sending.waits_for_client(conn));
+                        let blameless =
+                            sending.is_some_and(|sending| sending.waits_for_client(conn));
                         let idle = self.limits.idle.filter(|_| !blameless);
                         let idle_by = idle.map(|idle| Clock.now() + idle);
                         conn.timer.set(earliest([self.limits.done_by, idle_by]));
@@ -141,6 +144,7 @@ impl ResponseBody {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -81,7 +81,11 @@ async fn read_head(
 ) -> Result<Option<RequestHead>, Refusal> {
     let settings = cx.settings();
     let mut scan = ScanState::default();
-    let waiting = if first { settings.timeouts.head } else { settings.timeouts.idle };
+    let waiting = if first {
+        settings.timeouts.head
+    } else {
+        settings.timeouts.idle
+    };
     timer.set(Some(Clock.now() + waiting));
     let mut begun = first;
     poll_fn(|task| {
@@ -134,7 +138,9 @@ async fn read_head(
 async fn refuse(shared: &Arc<Shared>, refusal: Refusal, cx: &ConnCx) {
     let error = match refusal {
         Refusal::Gone => return,
-        Refusal::Slow => GatewayError::new(ErrorClass::RequestTimeout, "waiting for a request head"),
+        Refusal::Slow => {
+            GatewayError::new(ErrorClass::RequestTimeout, "waiting for a request head")
+        }
         Refusal::Head(error) => GatewayError::new(ErrorClass::BadRequest, "parsing a request head")
             .with_status(error.status())
             .with_reason(error.reason())
@@ -203,15 +209,25 @@ fn begin(
 ) -> Request {
     let mut conn = shared.lock();
     let upgrade = head.upgrade && matches!(head.framing, BodyFraming::Empty);
-    let framing = if upgrade { BodyFraming::UntilClose } else { head.framing };
+    let framing = if upgrade {
+        BodyFraming::UntilClose
+    } else {
+        head.framing
+    };
     conn.expect_body(framing, settings);
-    conn.tunnel = if upgrade { Tunnel::Offered } else { Tunnel::None };
+    conn.tunnel = if upgrade {
+        Tunnel::Offered
+    } else {
+        Tunnel::None
+    };
     conn.continue_pending = head.expect_continue && !conn.decoder.is_done();
     conn.interim_allowed = head.version == Version::HTTP_11;
     drop(conn);
     let body = match framing {
         BodyFraming::Empty | BodyFraming::Length(0) => Body::empty(),
-        BodyFraming::Length(length) => Body::h1_request(RequestBody::new(shared.clone(), Some(length))),
+        BodyFraming::Length(length) => {
+            Body::h1_request(RequestBody::new(shared.clone(), Some(length)))
+        }
         _ => Body::h1_request(RequestBody::new(shared.clone(), None)),
     };
     let mut request = Request::new(body);

@@ -132,7 +132,9 @@ pub(crate) async fn connect(
     let (sender, connection) = gathered
         .drive(builder.handshake::<_, Body>(TokioIo::new(io)))
         .await
-        .ok_or_else(|| GatewayError::new(ErrorClass::Connect, "starting HTTP/2: the connection broke"))?
+        .ok_or_else(|| {
+            GatewayError::new(ErrorClass::Connect, "starting HTTP/2: the connection broke")
+        })?
         .map_err(|error| {
             GatewayError::new(ErrorClass::Connect, "starting HTTP/2").with_source(error)
         })?;
@@ -181,7 +183,11 @@ pub(crate) async fn send(
         upload,
         seen: 0,
     };
-    let mut answer = pin!(sender.inner.try_send_request(Request::from_parts(parts, body)));
+    let mut answer = pin!(
+        sender
+            .inner
+            .try_send_request(Request::from_parts(parts, body))
+    );
     let outcome = poll_fn(|task| {
         if let Poll::Ready(outcome) = answer.as_mut().poll(task) {
             return Poll::Ready(Some(outcome));
@@ -247,7 +253,11 @@ fn classify(error: hyper::Error, returned: bool) -> GatewayError {
         cause = current.source();
     }
     let refused = returned || reason(&error) == Some(h2::Reason::REFUSED_STREAM);
-    let safety = if refused { RetrySafety::NotSent } else { RetrySafety::Idempotent };
+    let safety = if refused {
+        RetrySafety::NotSent
+    } else {
+        RetrySafety::Idempotent
+    };
     GatewayError::new(ErrorClass::UpstreamReset, "sending an HTTP/2 request")
         .with_retry(safety)
         .with_source(error)

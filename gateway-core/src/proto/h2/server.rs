@@ -137,11 +137,7 @@ impl Interim for StreamShared {
     }
 }
 
-async fn answer(
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    cx: Arc<ConnCx>,
-) {
+async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, cx: Arc<ConnCx>) {
     let entry = cx.entry();
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
@@ -199,18 +195,23 @@ fn translate(
     let (mut parts, stream) = request.into_parts();
     let protocol = parts.extensions.remove::<h2::ext::Protocol>();
     if parts.uri.authority().is_none() && !parts.headers.contains_key(HOST) {
-        return Err(
-            GatewayError::new(ErrorClass::BadRequest, "reading the authority: there is none")
-                .with_reason("missing_host"),
-        );
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the authority: there is none",
+        )
+        .with_reason("missing_host"));
     }
     if let (Some(authority), Some(host)) = (parts.uri.authority(), parts.headers.get(HOST))
-        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        && !authority
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes())
     {
-        return Err(
-            GatewayError::new(ErrorClass::BadRequest, "reading the authority: `host` disagrees")
-                .with_reason("host_mismatch"),
-        );
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the authority: `host` disagrees",
+        )
+        .with_reason("host_mismatch"));
     }
     join_cookies(&mut parts.headers);
     let length = parts
@@ -223,7 +224,12 @@ fn translate(
         Body::empty()
     } else {
         let length = if tunnel { None } else { length };
-        Body::h2_request(StreamBody::new(stream, shared.clone(), received.clone(), length))
+        Body::h2_request(StreamBody::new(
+            stream,
+            shared.clone(),
+            received.clone(),
+            length,
+        ))
     };
     let mut request = Request::new(body);
     if let Some(protocol) = protocol {
@@ -269,10 +275,14 @@ async fn reply(
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         if !tunnel {
-            return Err(GatewayError::internal("switching protocols without being asked to"));
+            return Err(GatewayError::internal(
+                "switching protocols without being asked to",
+            ));
         }
         parts.status = StatusCode::OK;
-        parts.headers.remove(HeaderName::from_static("sec-websocket-accept"));
+        parts
+            .headers
+            .remove(HeaderName::from_static("sec-websocket-accept"));
     }
     parts.version = Version::HTTP_2;
     parts.headers.remove(UPGRADE);
@@ -287,7 +297,9 @@ async fn reply(
         || parts.status == StatusCode::NOT_MODIFIED;
     let end = bodiless || body.is_end_stream();
     if !bodiless && let Some(length) = body.size_hint().exact() {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let head = http::Response::from_parts(parts, ());
     let stream = shared
@@ -380,7 +392,11 @@ impl Future for Pump {
 
 impl Pump {
     /// Sends what the window takes of `data`; true when that was the end of the body.
-    fn poll_send(&mut self, mut data: Bytes, task: &mut Context<'_>) -> Poll<Result<bool, GatewayError>> {
+    fn poll_send(
+        &mut self,
+        mut data: Bytes,
+        task: &mut Context<'_>,
+    ) -> Poll<Result<bool, GatewayError>> {
         while self.stream.capacity() == 0 {
             match self.stream.poll_capacity(task) {
                 Poll::Ready(Some(Ok(0))) => {}

@@ -45,7 +45,8 @@ impl StreamBody {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     let _ = self.stream.flow_control().release_capacity(data.len());
-                    self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    self.received
+                        .fetch_add(data.len() as u64, Ordering::Relaxed);
                     if let Some(left) = &mut self.left {
                         *left = left.saturating_sub(data.len() as u64);
                     }
@@ -73,7 +74,8 @@ impl StreamBody {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
