@@ -48,12 +48,12 @@ pub(crate) struct State {
     pub(crate) listeners: HashMap<Arc<str>, LiveListener>,
     /// What the last configuration that was refused did wrong; empty once one went live after it.
     pub(crate) rejected: Vec<Diagnostic>,
-    sinks: Sinks,
+    pub(super) sinks: Sinks,
     announcer: Arc<Announcer>,
     /// Set once sockets are served.
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
     /// Listeners of former configurations whose connections finish.
-    draining: Vec<Running>,
+    pub(super) draining: Vec<Running>,
 }
 
 /// A listener of the live configuration.
@@ -319,106 +319,6 @@ impl Controller {
             process: self.process.admission().clone(),
         }
     }
-
-    /// Binds and serves every listener of the live configuration on `workers`.
-    pub(crate) fn serve(&self, workers: Vec<Worker>) -> Result<(), Diagnostics> {
-        let mut state = self.state();
-        let Some(config) = state.config.clone() else {
-            return Ok(());
-        };
-        let mut problems = Diagnostics::default();
-        let mut bound = Vec::new();
-        for listener in &config.listeners {
-            let families = Families::beside(
-                &listener.bind,
-                config.listeners.iter().map(|other| &other.bind),
-            );
-            match listen::bind(
-                &listener.name,
-                &listener.bind,
-                workers.len(),
-                listener.reuse_port,
-                families,
-            ) {
-                Ok(sockets) => bound.push((
-                    listener.name.clone(),
-                    sockets,
-                    listener.limits.max_connections,
-                )),
-                Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
-            }
-        }
-        if problems.has_errors() {
-            return Err(problems);
-        }
-        for (name, sockets, limit) in bound {
-            if let Some(live) = state.listeners.get_mut(&name) {
-                live.running = Some(listen::start(
-                    sockets,
-                    live.cell.clone(),
-                    &workers,
-                    limit,
-                    self.process.room().clone(),
-                ));
-            }
-        }
-        state.workers = workers;
-        state.run_upstreams();
-        Ok(())
-    }
-
-    /// Starts discovery and health checks without serving sockets, for a mounted gateway.
-    pub(crate) fn run_upstreams(&self) {
-        self.state().run_upstreams();
-    }
-
-    /// Stops accepting and tells open connections to finish.
-    pub(crate) fn begin_drain(&self) {
-        self.process.set_ready(false);
-        let mut state = self.state();
-        let stopped: Vec<Running> = state
-            .listeners
-            .values_mut()
-            .filter_map(|live| live.running.take())
-            .collect();
-        for running in stopped {
-            running.stop_accepting();
-            running.connections.close_all();
-            state.draining.push(running);
-        }
-    }
-
-    /// Client connections that are open, of former configurations too.
-    pub(crate) fn open_connections(&self) -> usize {
-        let state = self.state();
-        let live = state
-            .listeners
-            .values()
-            .filter_map(|live| live.running.as_ref());
-        live.chain(&state.draining)
-            .map(|running| running.connections.open())
-            .sum()
-    }
-
-    /// Writes out what waits in logs and span queues.
-    pub(crate) fn flush(&self, limit: std::time::Duration) {
-        let sinks = self.state().sinks.clone();
-        sinks.flush(limit);
-    }
-
-    /// The files with certificates and keys that the live configuration names.
-    pub(crate) fn pem_files(&self) -> Vec<std::path::PathBuf> {
-        let state = self.state();
-        let files = state.config.iter().flat_map(|config| config.pem_files());
-        files.map(std::path::Path::to_owned).collect()
-    }
-
-    /// Opens log files again, after they were moved away.
-    pub(crate) fn reopen_logs(&self) {
-        if let Some(log) = self.state().sinks.access_log() {
-            log.reopen();
-        }
-    }
 }
 
 impl fmt::Debug for Controller {
@@ -524,7 +424,7 @@ impl State {
         }
     }
 
-    fn run_upstreams(&mut self) {
+    pub(super) fn run_upstreams(&mut self) {
         upstreams::run(&mut self.upstreams, &self.announcer);
     }
 }

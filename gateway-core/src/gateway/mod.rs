@@ -11,6 +11,7 @@ mod panic_guard;
 mod process;
 mod room;
 mod routes;
+mod serve;
 mod signals;
 mod sinks;
 mod snapshot;
