@@ -62,6 +62,8 @@ async fn serve(options: RunOptions) -> Result<(), Failed> {
     let gateway = configure(builder, &options).build()?;
     warn(gateway.warnings());
     let handle = gateway.start().await?;
+    // Whoever sees that the gateway is ready may send signals.
+    let told = handle.until_signalled();
     if let Some(echo) = &echo {
         echo.greet(&handle);
     }
@@ -74,7 +76,7 @@ async fn serve(options: RunOptions) -> Result<(), Failed> {
         None => None,
         Some(path) => Some(ReadyFile::write(path, &handle).map_err(Failed::Ready)?),
     };
-    handle.until_signalled().await;
+    told.await;
     tracing::info!("draining; a second signal ends the process at once");
     drop(ready);
     handle.shutdown_unless_signalled().await;

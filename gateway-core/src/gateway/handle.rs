@@ -190,10 +190,17 @@ impl GatewayHandle {
     /// Waits until the process is told to end: by SIGTERM or SIGINT (ctrl-c). Meanwhile SIGHUP reloads and
     /// SIGUSR1 opens log files again. Where there are no such signals, only ctrl-c counts.
     ///
+    /// The signals are caught from the call on, not only once the future is polled: call it before you say
+    /// that you are ready, because an uncaught SIGHUP ends the process.
+    ///
     /// # Cancel safety
     /// Cancel safe; the signals stay caught, though, as tokio never gives them back to the system.
-    pub async fn until_signalled(&self) {
-        super::signals::until_told(self).await;
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with IO.
+    pub fn until_signalled(&self) -> impl Future<Output = ()> + Send {
+        let signals = super::signals::Signals::catch();
+        async move { signals.until_told(self).await }
     }
 
     /// A listener as a `tower::Service`, for mounting in axum, hyper or any other server.

@@ -143,11 +143,10 @@ impl Client {
 
     /// Whether the other side has closed; waits for it to do something.
     pub fn closed(&mut self) -> bool {
-        matches!(self.stream.fill_buf(), Ok([]))
-            || self
-                .stream
-                .fill_buf()
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+        match self.stream.fill_buf() {
+            Ok(rest) => rest.is_empty(),
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
     }
 }
 
