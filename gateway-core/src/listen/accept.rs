@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 
@@ -135,7 +136,7 @@ impl AcceptCx {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = stopped(&mut self.stopped) => return None,
+                _ = stopped(&mut self.stopped) => return self.last(accept),
                 // A connection that waits for room when the listener stops is closed unserved.
                 accepted = async {
                     let accepted = accept().await?;
@@ -152,6 +153,21 @@ impl AcceptCx {
                 }
             }
         }
+    }
+
+    /// After the stop: a connection that was made before it and waits to be accepted. It would be reset when
+    /// the socket is closed, so it is served like any other that is open when the listener drains.
+    fn last<T, F>(&self, accept: impl Fn() -> F) -> Option<(T, Places)>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        let accepted = accept().now_or_never()?.ok()?;
+        let [listener, process] = &self.rooms;
+        let places = [
+            listener.enter().now_or_never()?,
+            process.enter().now_or_never()?,
+        ];
+        Some((accepted, places))
     }
 
     async fn serve(&self, accepted: Accepted, _places: Places) {

@@ -35,12 +35,17 @@ pub(super) async fn detect(io: &mut Transport, handle: &ConnHandle) -> io::Resul
                 if known == PREFACE.len() {
                     return Poll::Ready(Ok(Spoken::Http2(std::mem::take(&mut seen))));
                 }
-            } else if handle.poll_closing(task) {
-                return Poll::Ready(Ok(Spoken::Nothing));
             }
             let mut space = [const { std::mem::MaybeUninit::<u8>::uninit() }; 8192];
             let mut read = tokio::io::ReadBuf::uninit(&mut space);
-            std::task::ready!(Pin::new(&mut *io).poll_read(task, &mut read))?;
+            let Poll::Ready(outcome) = Pin::new(&mut *io).poll_read(task, &mut read) else {
+                // Only after a look at the socket: a request that has arrived is still answered.
+                if seen.is_empty() && handle.poll_closing(task) {
+                    return Poll::Ready(Ok(Spoken::Nothing));
+                }
+                return Poll::Pending;
+            };
+            outcome?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(if seen.is_empty() {
                     Spoken::Nothing

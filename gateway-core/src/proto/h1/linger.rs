@@ -50,6 +50,20 @@ pub(super) async fn linger(shared: &Arc<Shared>) {
     .await;
 }
 
+/// Closes the write side of a connection on which nothing is under way.
+pub(super) async fn shut(shared: &Arc<Shared>) {
+    let mut timer = LazyTimer::default();
+    timer.set(Some(Clock.now() + SILENCE));
+    poll_fn(|task| {
+        let mut conn = shared.lock();
+        match poll_shut(&mut conn, task) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => timer.poll_elapsed(task),
+        }
+    })
+    .await;
+}
+
 /// False when there is nobody left to wait for.
 fn poll_shut(conn: &mut ServerConn, task: &mut Context<'_>) -> Poll<bool> {
     if ready!(conn.out.poll_flush(&mut conn.io, task)).is_err() {

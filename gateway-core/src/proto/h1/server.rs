@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use bytes::BytesMut;
 use http::{Method, Version};
 
-use super::linger::linger;
+use super::linger::{linger, shut};
 use super::reply::{Next, ReplyTo, write_response};
 use super::request_body::RequestBody;
 use super::server_conn::{Shared, Tunnel};
@@ -46,7 +46,7 @@ pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End 
         let head = match read_head(&shared, &mut timer, cx, first).await {
             Ok(Some(head)) => head,
             Ok(None) => {
-                linger(&shared).await;
+                shut(&shared).await;
                 return End::Clean;
             }
             Err(refusal) => {
@@ -113,17 +113,18 @@ async fn read_head(
             }
             let idle = conn.rbuf.is_empty();
             if idle {
-                // An idle connection owns no buffers; it is told to go when the gateway drains.
+                // An idle connection owns no buffers.
                 conn.rbuf = BytesMut::new();
                 conn.out.release();
-                if cx.handle.poll_closing(task) {
-                    return Poll::Ready(Ok(None));
-                }
             }
             match conn.poll_read_head(task) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) if idle => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Refusal::Gone)),
+                // Only after a look at the socket: a request that has arrived is still answered.
+                Poll::Pending if idle && cx.handle.poll_closing(task) => {
+                    return Poll::Ready(Ok(None));
+                }
                 Poll::Pending => {
                     ready!(timer.poll_elapsed(task));
                     return Poll::Ready(if idle { Ok(None) } else { Err(Refusal::Slow) });
