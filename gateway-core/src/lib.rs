@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod balance;
+mod base64;
 pub mod body;
 pub mod bridge;
 mod builtins;

@@ -355,20 +355,42 @@ async fn a_websocket_over_http2_that_is_refused_gets_the_refusal() {
 }
 
 #[tokio::test]
-async fn an_http2_upstream_gets_no_half_open_upgrade() {
-    let (address, _) = h2_upstream(|request, mut respond| async move {
-        // An ordinary request, complete: there is nothing to wait for.
-        let end = request.body().is_end_stream();
-        let mut response = http::Response::new(());
-        *response.status_mut() = if end {
-            http::StatusCode::FORBIDDEN
-        } else {
-            http::StatusCode::IM_A_TEAPOT
-        };
-        respond.send_response(response, true).unwrap();
+async fn a_websocket_passes_an_http2_upstream() {
+    // The inner gateway is the HTTP/2 endpoint that takes extended CONNECT.
+    let inner = TestGateway::to(echo_server().await).await;
+    let outer = TestGateway::start(route_to(inner.addr(), "", "protocol: http2")).await;
+    let stream = TcpStream::connect(outer.addr()).await.unwrap();
+    // The client checks the accept value, which the outer gateway has to make.
+    let (mut socket, response) = within(
+        "the handshake",
+        tokio_tungstenite::client_async("ws://test/chat", stream),
+    )
+    .await
+    .unwrap();
+    assert_eq!(response.status(), 101);
+    for message in [Message::text("hello"), Message::binary(vec![7u8; 300_000])] {
+        within("sending", socket.send(message.clone()))
+            .await
+            .unwrap();
+        assert_eq!(
+            within("the echo", socket.next()).await.unwrap().unwrap(),
+            message
+        );
+    }
+    within("closing", socket.close(None)).await.unwrap();
+    while let Some(Ok(_)) = within("the end", socket.next()).await {}
+}
+
+#[tokio::test]
+async fn an_http2_upstream_without_extended_connect_refuses_upgrades() {
+    let (address, _) = h2_upstream(|_, mut respond| async move {
+        respond
+            .send_response(http::Response::new(()), true)
+            .unwrap();
     })
     .await;
     let gateway = TestGateway::start(route_to(address, "", "protocol: http2")).await;
     let mut client = gateway.client().await;
-    assert_eq!(client.ask(ASKING).await.status(), 403);
+    assert_eq!(client.ask(ASKING).await.status(), 502);
+    assert_eq!(gateway.ended().await.reason, "upstream_no_upgrade");
 }

@@ -229,10 +229,10 @@ impl UpstreamClient {
                     }
                 }
                 Ok(Channel::Http2 { sender, reused }) => {
-                    if Upgrade::of_parts(parts).is_some() {
-                        // Upgrades are not passed on over HTTP/2: it is an ordinary request there, without
-                        // the body that stands for the tunnel.
-                        body = Body::empty();
+                    if let Some(upgrade) = Upgrade::of_parts(parts) {
+                        let request =
+                            self.http2_request(endpoint, parts, body, sender.is_secure())?;
+                        return Ok(h2::open_tunnel(sender, request, upgrade, cx).await?);
                     }
                     let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
                     match h2::send(sender, request, cx, exchange).await {

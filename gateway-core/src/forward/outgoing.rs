@@ -78,28 +78,12 @@ pub(super) fn http2_request(
 
 /// Sixteen random bytes in base64 (RFC 6455 4.1).
 fn websocket_key() -> HeaderValue {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let pick = crate::balance::PickCx::new();
     let mut nonce = [0u8; 16];
     for half in nonce.chunks_mut(8) {
         half.copy_from_slice(&pick.random().to_ne_bytes()[..half.len()]);
     }
-    let mut text = Vec::with_capacity(24);
-    for chunk in nonce.chunks(3) {
-        let bits = chunk
-            .iter()
-            .chain(std::iter::repeat(&0))
-            .take(3)
-            .fold(0usize, |bits, byte| bits << 8 | usize::from(*byte));
-        for position in 0..4 {
-            text.push(if position <= chunk.len() {
-                ALPHABET[bits >> (18 - 6 * position) & 63]
-            } else {
-                b'='
-            });
-        }
-    }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text))
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(crate::base64::encode(&nonce)))
         .unwrap_or(HeaderValue::from_static("cG9ydGN1bGxpcy1nYXRlAA=="))
 }
 

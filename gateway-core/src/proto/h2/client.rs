@@ -13,6 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
 
 use super::gather::{Gathered, gather};
 use super::upload::Upload;
@@ -35,6 +36,9 @@ const MAX_STREAMS: usize = 100;
 /// Bytes in flight towards the gateway per stream and per connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// How often, and how many times, a new connection is looked at for the endpoint's offer of tunnels.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 100;
 /// How often a connection in use is checked, and how long its answer may take.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(10);
@@ -56,6 +60,10 @@ struct Use {
     opened: AtomicUsize,
     /// The endpoint takes no more requests on it.
     retired: AtomicBool,
+    /// The endpoint's settings offer extended CONNECT (RFC 8441 3).
+    tunnels: AtomicBool,
+    /// Told when they do.
+    offered: Notify,
 }
 
 impl Sender {
@@ -82,6 +90,28 @@ impl Sender {
     /// Whether the connection is encrypted.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
+    }
+}
+
+impl Sender {
+    /// Whether the endpoint offers extended CONNECT. A new connection may not have its settings yet: they
+    /// are waited for up to `limit`.
+    pub(super) async fn takes_tunnels(&self, limit: Duration) -> bool {
+        let offered = self.use_.offered.notified();
+        if self.use_.tunnels.load(Ordering::Relaxed) {
+            return true;
+        }
+        // Cancel safe: nothing is taken from whom it is told to.
+        let _ = tokio::time::timeout(limit, offered).await;
+        self.use_.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Sends a request as it is.
+    pub(super) fn send(
+        &mut self,
+        request: Request,
+    ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
+        self.inner.send_request(request)
     }
 }
 
@@ -138,21 +168,43 @@ pub(crate) async fn connect(
         .map_err(|error| {
             GatewayError::new(ErrorClass::Connect, "starting HTTP/2").with_source(error)
         })?;
+    let use_: Arc<Use> = Arc::default();
+    let told = use_.clone();
     spawn(async move {
-        gathered.drive(connection).await;
+        let mut connection = pin!(connection);
+        // Settings are read by a task of hyper's own, so this one is not woken when they are there.
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut left = LOOKS;
+        let watched = poll_fn(move |task| {
+            loop {
+                let done = connection.as_mut().poll(task);
+                if left == 0 || done.is_ready() {
+                    return done;
+                }
+                if connection.is_extended_connect_protocol_enabled() {
+                    told.tunnels.store(true, Ordering::Relaxed);
+                    told.offered.notify_waiters();
+                    left = 0;
+                    continue;
+                }
+                ready!(looks.poll_tick(task));
+                left -= 1;
+            }
+        });
+        gathered.drive(watched).await;
     });
     Ok(Sender {
         inner: sender,
-        use_: Arc::default(),
+        use_,
         secure,
     })
 }
 
 /// One stream's share of its connection.
-struct Stream(Arc<Use>);
+pub(super) struct Stream(Arc<Use>);
 
 impl Stream {
-    fn open(sender: &Sender) -> Self {
+    pub(super) fn open(sender: &Sender) -> Self {
         sender.use_.streams.fetch_add(1, Ordering::Relaxed);
         sender.use_.opened.fetch_add(1, Ordering::Relaxed);
         Self(sender.use_.clone())

@@ -8,8 +8,10 @@ mod client;
 mod gather;
 mod server;
 mod stream;
+mod tunnel;
 mod upload;
 
 pub(crate) use client::{Sender, UpstreamStream, connect, send};
 pub(crate) use server::serve;
 pub(crate) use stream::StreamBody;
+pub(crate) use tunnel::open as open_tunnel;
