@@ -170,18 +170,11 @@ impl StateStore {
         let slot = values
             .entry((TypeId::of::<T>(), key.to_owned()))
             .or_insert_with(|| Arc::new(init()));
-        // The key holds the type id, so the downcast cannot fail; if it could, a fresh value is right too.
-        match slot.clone().downcast::<T>() {
-            Ok(value) => value,
-            Err(_) => unreachable_type(),
-        }
+        let Ok(value) = slot.clone().downcast::<T>() else {
+            unreachable!("a value is stored under its own type id, which is part of the key")
+        };
+        value
     }
-}
-
-/// The type id is part of the key under which the value was stored.
-#[allow(clippy::panic)]
-fn unreachable_type<T>() -> Arc<T> {
-    unreachable!("a value is stored under its own type id")
 }
 
 impl fmt::Debug for StateStore {
