@@ -155,8 +155,8 @@ pub struct ExchangeState {
     pub error_form: crate::error::ErrorForm,
     /// The failure behind `reason`, for the log.
     pub error: Option<String>,
-    /// The request id, once a filter set one.
-    pub request_id: Option<Box<str>>,
+    /// The request id, once a filter set one: visible ASCII, as it stands in the header fields that carry it.
+    pub request_id: Option<HeaderValue>,
     /// Who made the request, once a filter found out.
     pub principal: Option<Principal>,
     /// The trace this request belongs to.

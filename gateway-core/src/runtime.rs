@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::worker;
 
 /// How the data plane uses threads.
@@ -107,6 +108,7 @@ impl Workers {
             .worker_threads(threads.get())
             .thread_name("portcullis")
             .on_thread_start(move || worker::enter(next.fetch_add(1, Ordering::Relaxed)))
+            .on_thread_park(Clock::forget)
             .enable_all()
             .build()?;
         Ok(Self {
@@ -128,7 +130,10 @@ impl Workers {
             shards: workers.get(),
         };
         for index in 0..workers.get() {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(Clock::forget)
+                .build()?;
             let handle = runtime.handle().clone();
             let (stop, stopped) = oneshot::channel();
             let thread = std::thread::Builder::new()

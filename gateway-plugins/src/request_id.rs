@@ -12,6 +12,8 @@ mod random;
 
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
+use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::GatewayError;
 use portcullis_core::clock::Clock;
@@ -123,15 +125,21 @@ impl HeadFilter for RequestId {
             && take
             && let Some(brought) = self.brought(head.headers())
         {
-            state.request_id = Some(brought.into());
+            state.request_id = Some(brought.clone());
             return Ok(Flow::Continue);
         }
-        let id = state
-            .request_id
-            .get_or_insert_with(|| self.format.make().into());
-        let value = header_value(id)?;
+        let id = match &state.request_id {
+            Some(id) => id.clone(),
+            None => {
+                let id = self.format.make().map_err(|error| {
+                    GatewayError::internal("writing a request id").with_source(error)
+                })?;
+                state.request_id = Some(id.clone());
+                id
+            }
+        };
         drop(state);
-        head.headers_mut().insert(&self.header, value);
+        head.headers_mut().insert(&self.header, id);
         Ok(Flow::Continue)
     }
 
@@ -139,14 +147,9 @@ impl HeadFilter for RequestId {
         if !self.echo {
             return Ok(());
         }
-        let id = head
-            .exchange()
-            .state()
-            .request_id
-            .as_deref()
-            .map(header_value);
-        if let Some(value) = id.transpose()? {
-            head.headers_mut().insert(&self.header, value);
+        let id = head.exchange().state().request_id.clone();
+        if let Some(id) = id {
+            head.headers_mut().insert(&self.header, id);
         }
         Ok(())
     }
@@ -154,22 +157,22 @@ impl HeadFilter for RequestId {
 
 impl RequestId {
     /// The one id that a request brings along, if it is fit for logs.
-    fn brought<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+    fn brought<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let mut values = headers.get_all(&self.header).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return None;
         };
         let fit = (1..=MAX_LENGTH).contains(&value.len())
             && value.as_bytes().iter().all(u8::is_ascii_graphic);
-        value.to_str().ok().filter(|_| fit)
+        fit.then_some(value)
     }
 }
 
 impl IdFormat {
-    fn make(self) -> String {
+    fn make(self) -> Result<HeaderValue, InvalidHeaderValue> {
         let (high, low) = (random::next(), random::next());
         match self {
-            Self::Hex => hex(high, low, &[]),
+            Self::Hex => HeaderValue::from_maybe_shared(Bytes::from_owner(hex(high, low))),
             Self::Uuid => uuid(high, low, 4),
             Self::Uuid7 => {
                 let since = Clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -181,31 +184,34 @@ impl IdFormat {
     }
 }
 
-/// Sets the bits that say version and variant (RFC 9562 4).
-fn uuid(high: u64, low: u64, version: u64) -> String {
+/// Sets the bits that say version and variant (RFC 9562 4), and groups the digits with dashes.
+fn uuid(high: u64, low: u64, version: u64) -> Result<HeaderValue, InvalidHeaderValue> {
     let high = high & !0xf000 | version << 12;
     let low = low & !(3 << 62) | 2 << 62;
-    hex(high, low, &[8, 12, 16, 20])
+    let digits = hex(high, low);
+    let mut text = [b'-'; 36];
+    for (from, to) in [
+        (0..8, 0),
+        (8..12, 9),
+        (12..16, 14),
+        (16..20, 19),
+        (20..32, 24),
+    ] {
+        text[to..to + from.len()].copy_from_slice(&digits[from]);
+    }
+    // An owner: the value is cloned for the upstream, the log and the reply without another allocation.
+    HeaderValue::from_maybe_shared(Bytes::from_owner(text))
 }
 
-/// 32 digits, with a dash before each of the positions in `dashes`.
-fn hex(high: u64, low: u64, dashes: &[u32]) -> String {
+fn hex(high: u64, low: u64) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bits = u128::from(high) << 64 | u128::from(low);
-    let mut text = String::with_capacity(32 + dashes.len());
-    for position in 0..32 {
-        if dashes.contains(&position) {
-            text.push('-');
-        }
-        let digit = (bits >> (124 - 4 * position)) as usize & 15;
-        text.push(char::from(DIGITS[digit]));
+    let bits = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bits) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
     text
-}
-
-fn header_value(id: &str) -> Result<HeaderValue, GatewayError> {
-    HeaderValue::from_str(id)
-        .map_err(|error| GatewayError::internal("writing a request id").with_source(error))
 }
 
 #[cfg(test)]

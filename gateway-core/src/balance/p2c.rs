@@ -69,7 +69,7 @@ struct PowerOfTwoPicker {
 
 impl PowerOfTwoPicker {
     fn prefers_second(first: &Candidate, second: &Candidate) -> bool {
-        let now = Clock.now();
+        let now = Clock.recent();
         let (a, b) = (first.load(now), second.load(now));
         let (mut cost_a, mut cost_b) = (first.pressure(&a), second.pressure(&b));
         if let (Some(latency_a), Some(latency_b)) = (a.latency, b.latency) {

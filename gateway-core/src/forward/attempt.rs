@@ -66,7 +66,8 @@ impl Handler for Forward {
             // An upgraded body is a conversation: it cannot be held back and said again.
             Some(policy) if policy.attempts > 0 && !upgrading => {
                 self.budget.deposit(policy.budget);
-                self.repeat(policy, parts, body, done_by, &exchange).await
+                // In a box of its own: requests that are sent once need not be as large as those.
+                Box::pin(self.repeat(policy, parts, body, done_by, &exchange)).await
             }
             _ => {
                 let backend = self.choose()?;
@@ -108,7 +109,7 @@ impl Forward {
         AttemptCx {
             number,
             tried,
-            head_by: self.timeouts.per_try.map(|limit| Clock.now() + limit),
+            head_by: self.timeouts.per_try.map(|limit| Clock.recent() + limit),
             done_by,
             idle: self.timeouts.idle,
             upgrading: false,

@@ -111,7 +111,7 @@ impl UpstreamClient {
                 body: Some(body),
             });
         };
-        let started = Clock.now();
+        let started = Clock.recent();
         {
             let mut state = exchange.state();
             state.upstream = Some(self.upstream.clone());
@@ -137,7 +137,8 @@ impl UpstreamClient {
         }
         let mut in_flight = endpoint.clone().begin();
         let sent = self.send_to(&endpoint, parts, body, cx, exchange).await;
-        let latency = Clock.since(started);
+        let ended = Clock.now();
+        let latency = ended - started;
         match sent {
             Ok(mut response) => {
                 let outcome = match response.status() {
@@ -148,7 +149,7 @@ impl UpstreamClient {
                     _ => Outcome::Success,
                 };
                 in_flight.record(outcome, latency);
-                exchange.state().upstream_head = Some(Clock.since(exchange.started()));
+                exchange.state().upstream_head = Some(ended - exchange.started());
                 // Counted against its endpoint until the response's body is gone.
                 response.body_mut().carry(in_flight);
                 Ok(response)
@@ -202,7 +203,12 @@ impl UpstreamClient {
         let pool = self.pool(endpoint);
         let mut body = body;
         loop {
-            match self.route_to(endpoint, pool, cx).await {
+            let channel = match self.at_hand(pool, cx) {
+                Some(channel) => Ok(channel),
+                // Boxed: making connections takes much more room than using them, and is rare.
+                None => Box::pin(self.route_to(endpoint, pool, cx)).await,
+            };
+            match channel {
                 Ok(Channel::Http1(lease)) => {
                     let reused = lease.was_reused();
                     match self
@@ -313,6 +319,24 @@ impl UpstreamClient {
     /// Whether HTTP/1.1 has to be spoken although the endpoint may know better: upgrades leave it only there.
     fn needs_http1(&self, cx: &AttemptCx) -> bool {
         cx.upgrading && self.settings.protocol == Protocol::Auto
+    }
+
+    /// A connection that can be used at once.
+    fn at_hand(&self, pool: &Arc<Pool>, cx: &AttemptCx) -> Option<Channel> {
+        if self.settings.protocol != Protocol::Http1 && !self.needs_http1(cx) {
+            let slot = &mut pool.shard().http2;
+            if let Some(sender) = slot.sender() {
+                return Some(Channel::Http2 {
+                    sender,
+                    reused: true,
+                });
+            }
+            if self.settings.protocol == Protocol::Http2 || slot.is_spoken() {
+                return None;
+            }
+        }
+        let pooled = pool.take_idle()?;
+        Some(Channel::Http1(Lease::reused(pooled, pool.clone())))
     }
 
     /// Finds or makes a connection.

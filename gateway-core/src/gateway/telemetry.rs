@@ -252,7 +252,7 @@ impl Telemetry {
         record.upstream_duration = state
             .upstream_started
             .map(|started| duration.saturating_sub(started));
-        record.request_id = state.request_id.as_deref();
+        record.request_id = state.request_id.as_ref().and_then(|id| id.to_str().ok());
         record.trace_id = state.trace.as_ref().map(|trace| trace.trace_id);
         record.user_agent = request.user_agent.as_ref().map(http::HeaderValue::as_bytes);
         record.sni = conn.tls.as_ref().and_then(|tls| tls.server_name.as_deref());

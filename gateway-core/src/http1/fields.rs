@@ -7,8 +7,8 @@ use memchr::memchr;
 use super::HeadError;
 use super::framing::{Coding, Length};
 
-/// Room left in the map for what a proxy adds to a message.
-const SPARE_FIELDS: usize = 4;
+/// Room left in the map for what a proxy adds to a message: five forwarded fields, a request id, a trace.
+const SPARE_FIELDS: usize = 8;
 
 /// Parses the field lines of `block` from offset `at` to its end. Values share the memory of `block`.
 ///

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HOST};
+use http::header::{Entry, FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
@@ -79,19 +79,22 @@ pub(super) fn apply(
     }
     let Some(peer) = peer else { return };
     if matches!(policy, ForwardedPolicy::XForwarded | ForwardedPolicy::Both) {
-        append_address(headers, peer, conn.peer_value());
-        headers
-            .entry(X_FORWARDED_PROTO)
-            .or_insert(HeaderValue::from_static(scheme));
-        if !headers.contains_key(X_FORWARDED_HOST)
-            && let Some(host) = headers.get(HOST).cloned()
-        {
-            headers.insert(X_FORWARDED_HOST, host);
+        // What a stranger sent of the family is gone: there is nothing to look for.
+        let earlier = if trust { earlier(headers, peer) } else { None };
+        if let Some(value) = earlier.or_else(|| conn.peer_value().cloned()) {
+            headers.insert(X_FORWARDED_FOR, value);
         }
-        if !headers.contains_key(X_FORWARDED_PORT)
-            && let Some(port) = conn.port_value()
-        {
-            headers.insert(X_FORWARDED_PORT, port.clone());
+        let host = headers.get(HOST).cloned();
+        for (name, value) in [
+            (X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme))),
+            (X_FORWARDED_HOST, host),
+            (X_FORWARDED_PORT, conn.port_value().cloned()),
+        ] {
+            if let Some(value) = value
+                && let Entry::Vacant(vacant) = headers.entry(name)
+            {
+                vacant.insert(value);
+            }
         }
         let client = exchange
             .client_ip()
@@ -193,23 +196,20 @@ fn strip_spellings(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-fn append_address(headers: &mut HeaderMap, peer: IpAddr, value: Option<&HeaderValue>) {
+/// What trusted proxies said of the way so far, and the peer behind it; `None` when they said nothing.
+fn earlier(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
     let earlier: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    let value = if earlier.is_empty() {
-        value.cloned()
-    } else {
-        let mut joined = earlier.join(&b", "[..]);
-        joined.extend_from_slice(b", ");
-        joined.extend_from_slice(peer.to_string().as_bytes());
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
-    };
-    if let Some(value) = value {
-        headers.insert(X_FORWARDED_FOR, value);
+    if earlier.is_empty() {
+        return None;
     }
+    let mut joined = earlier.join(&b", "[..]);
+    joined.extend_from_slice(b", ");
+    joined.extend_from_slice(peer.to_string().as_bytes());
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
 }
 
 fn address_value(address: IpAddr) -> Option<HeaderValue> {

@@ -10,6 +10,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 
 /// Removes what the client said to this hop only. `Upgrade` stays when `upgrading`, `TE` as `trailers`.
 pub(crate) fn strip_request(headers: &mut HeaderMap, upgrading: bool) {
+    if !headers.keys().any(speaks_of_one_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         strip_listed(headers);
     }
@@ -31,6 +34,9 @@ pub(crate) fn strip_request(headers: &mut HeaderMap, upgrading: bool) {
 
 /// Removes what the upstream said to this hop only.
 pub(crate) fn strip_response(headers: &mut HeaderMap, switching: bool) {
+    if !headers.keys().any(speaks_of_one_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         strip_listed(headers);
     }
@@ -40,6 +46,22 @@ pub(crate) fn strip_response(headers: &mut HeaderMap, switching: bool) {
     headers.remove(TRANSFER_ENCODING);
     if !switching {
         headers.remove(UPGRADE);
+    }
+}
+
+/// Whether a field is one of those that [`strip_request`] and [`strip_response`] look for. Most messages have none,
+/// and one look at their names costs less than a search for each.
+fn speaks_of_one_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.len() {
+        2 => name == "te",
+        7 => name == "upgrade",
+        10 => name == "connection" || name == "keep-alive",
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        18 => name == "proxy-authenticate",
+        19 => name == "proxy-authorization",
+        _ => false,
     }
 }
 

@@ -129,17 +129,21 @@ impl Pool {
         lock(&self.shards[worker::index() % self.shards.len()])
     }
 
-    /// Takes an idle connection of this worker, or the right to open one.
-    pub(crate) fn checkout(self: &Arc<Self>) -> Checkout {
+    /// Takes an idle connection of this worker.
+    pub(crate) fn take_idle(&self) -> Option<Box<Pooled>> {
         // A stale connection is dropped outside the lock, because its drop wakes waiters.
         loop {
-            let Some(idle) = self.shard().idle.pop_back() else {
-                break;
-            };
-            let mut connection = idle.connection;
+            let mut connection = self.shard().idle.pop_back()?.connection;
             if connection.connection.is_usable() {
-                return Checkout::Idle(connection);
+                return Some(connection);
             }
+        }
+    }
+
+    /// Takes an idle connection of this worker, or the right to open one.
+    pub(crate) fn checkout(self: &Arc<Self>) -> Checkout {
+        if let Some(idle) = self.take_idle() {
+            return Checkout::Idle(idle);
         }
         match self.place() {
             Some(place) => Checkout::Open(place),
@@ -199,7 +203,7 @@ impl Pool {
         if shard.idle.len() < self.limits.max_idle {
             shard.idle.push_back(Idle {
                 connection,
-                since: Clock.now(),
+                since: Clock.recent(),
             });
             drop(shard);
             self.wake_one();

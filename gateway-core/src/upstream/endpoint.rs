@@ -140,7 +140,7 @@ impl Endpoint {
 
     /// Records how a request ended, for code that counts requests in flight by itself.
     pub fn record(&self, outcome: Outcome, latency: Duration) {
-        self.record_at(outcome, latency, Clock.now());
+        self.record_at(outcome, latency, Clock.recent());
     }
 
     /// Sets what active checks found. A change reaches the picker once the upstream is driven.
