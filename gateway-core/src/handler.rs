@@ -116,8 +116,11 @@ impl SharedService {
 }
 
 impl Handler for SharedService {
-    async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
-        self.0.call(request).await
+    fn handle(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
+        self.0.call(request)
     }
 }
 

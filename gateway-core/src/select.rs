@@ -79,11 +79,14 @@ impl SelectRoute {
 }
 
 impl Handler for SelectRoute {
-    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+    fn handle(
+        &self,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
-        let entry = self.select(&mut request, &exchange)?;
+        let entry = self.select(&mut request, &exchange);
         drop(exchange);
-        entry.chain.service().call(request).await
+        async move { entry?.chain.service().call(request).await }
     }
 }
 
@@ -99,13 +102,23 @@ pub(crate) fn host_of<B>(request: &http::Request<B>) -> Cow<'_, str> {
 
 /// `Shop.Example.:8080` to `shop.example`.
 pub(crate) fn bare_host(authority: &str) -> Cow<'_, str> {
-    let end = match authority.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
+    let mut end = authority.len();
+    let mut upper = false;
+    let mut bracket = false;
+    for (at, byte) in authority.bytes().enumerate() {
+        match byte {
+            b'[' => bracket = true,
+            b']' => bracket = false,
+            b':' if !bracket => {
+                end = at;
+                break;
+            }
+            _ => upper |= byte.is_ascii_uppercase(),
+        }
+    }
     let host = authority.get(..end).unwrap_or_default();
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if upper {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)

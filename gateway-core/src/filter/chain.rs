@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use std::future::{Future, ready};
+
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::Body as HttpBody;
 use tower_layer::Layer;
 
@@ -194,6 +197,13 @@ fn close<H: Handler>(run: Vec<Stage>, next: H) -> SharedService {
     if run.is_empty() {
         return SharedService::new(next);
     }
+    let heads = run.iter().map(|stage| match &stage.kind {
+        Kind::Head(filter) => Some(filter.clone()),
+        Kind::Async(_) | Kind::Layer(_) => None,
+    });
+    if let Some(filters) = heads.collect() {
+        return SharedService::new(HeadRun { filters, next });
+    }
     SharedService::new(Run {
         slots: run
             .into_iter()
@@ -212,6 +222,62 @@ fn close<H: Handler>(run: Vec<Stage>, next: H) -> SharedService {
             .collect(),
         next,
     })
+}
+
+/// A run of filters that only see heads: none of them waits, so all of them run where the next stage is called.
+struct HeadRun<H> {
+    filters: Box<[Arc<dyn HeadFilter>]>,
+    next: H,
+}
+
+impl<H> HeadRun<H> {
+    /// How many filters let the request pass, and what the one said that did not.
+    fn on_request(
+        &self,
+        request: &mut Request,
+        exchange: &Exchange,
+    ) -> (usize, Option<Result<Response, GatewayError>>) {
+        for (position, filter) in self.filters.iter().enumerate() {
+            match filter.on_request(&mut RequestHead::new(request, exchange)) {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Reply(response)) => return (position, Some(Ok(response))),
+                Err(error) => return (position, Some(Err(error))),
+            }
+        }
+        (self.filters.len(), None)
+    }
+
+    fn on_response(
+        &self,
+        passed: usize,
+        outcome: Result<Response, GatewayError>,
+        exchange: &Exchange,
+    ) -> Response {
+        let mut response = outcome.unwrap_or_else(|error| settle(error, exchange));
+        for filter in self.filters.iter().take(passed).rev() {
+            if let Err(error) = filter.on_response(&mut ResponseHead::new(&mut response, exchange))
+            {
+                response = settle(error, exchange);
+            }
+        }
+        response
+    }
+}
+
+// Not an `async fn`, so that the future holds no copy of the request beside the one that is passed on.
+impl<H: Handler> Handler for HeadRun<H> {
+    fn handle(
+        &self,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
+        let exchange = Exchange::of(&mut request);
+        let (passed, answer) = self.on_request(&mut request, &exchange);
+        match answer {
+            None => self.next.handle(request).left_future(),
+            Some(answer) => ready(answer).right_future(),
+        }
+        .map(move |outcome| Ok(self.on_response(passed, outcome, &exchange)))
+    }
 }
 
 /// A run of filters around the next stage.

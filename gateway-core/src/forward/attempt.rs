@@ -1,8 +1,10 @@
 //! The attempt loop: the one place where requests leave for upstreams, in every mode.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::request::Parts;
 
 use super::budget::RetryBudget;
@@ -15,7 +17,7 @@ use crate::clock::{Clock, Instant};
 use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::grpc;
-use crate::handler::{Handler, Request, Response};
+use crate::handler::{BoxFuture, Handler, Request, Response};
 use crate::upgrade::Upgrade;
 use crate::upstream::EndpointId;
 
@@ -51,8 +53,12 @@ pub(crate) struct Forward {
     pub(crate) upgrades: bool,
 }
 
+// Not an `async fn`, so that the future holds no copy of the request beside its parts.
 impl Handler for Forward {
-    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+    fn handle(
+        &self,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
         if !self.upgrades && Upgrade::of(&request).is_some() {
             Upgrade::withdraw(&mut request);
@@ -67,16 +73,14 @@ impl Handler for Forward {
             Some(policy) if policy.attempts > 0 && !upgrading => {
                 self.budget.deposit(policy.budget);
                 // In a box of its own: requests that are sent once need not be as large as those.
-                Box::pin(self.repeat(policy, parts, body, done_by, &exchange)).await
+                let repeating: BoxFuture<'_, _> =
+                    Box::pin(self.repeat(policy, parts, body, done_by, exchange));
+                repeating.left_future()
             }
             _ => {
-                let backend = self.choose()?;
                 let mut cx = self.attempt(0, Arc::default(), done_by);
                 cx.upgrading = upgrading;
-                backend
-                    .send(&parts, body, cx, &exchange)
-                    .await
-                    .map_err(|failure| failure.error)
+                self.once(parts, body, cx, exchange).right_future()
             }
         }
     }
@@ -126,13 +130,25 @@ impl Forward {
         })
     }
 
+    async fn once(
+        &self,
+        parts: Parts,
+        body: Body,
+        cx: AttemptCx,
+        exchange: Exchange,
+    ) -> Result<Response, GatewayError> {
+        let backend = self.choose()?;
+        let outcome = backend.send(&parts, body, cx, &exchange).await;
+        outcome.map_err(|failure| failure.error)
+    }
+
     async fn repeat(
         &self,
         policy: &RetryPolicy,
         parts: Parts,
         body: Body,
         done_by: Option<Instant>,
-        exchange: &Exchange,
+        exchange: Exchange,
     ) -> Result<Response, GatewayError> {
         let replay = Replay::new(body, policy.buffer);
         let mut tried: Vec<EndpointId> = Vec::new();
@@ -140,7 +156,7 @@ impl Forward {
         loop {
             let backend = self.choose()?;
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
-            let outcome = backend.send(&parts, replay.attempt(), cx, exchange).await;
+            let outcome = backend.send(&parts, replay.attempt(), cx, &exchange).await;
             let wanted = match &outcome {
                 Ok(response) => match rendered(response) {
                     Some((class, safety)) => policy.wants_error(class, safety, &parts.method),
@@ -193,9 +209,12 @@ impl Backend {
         let Some(chain) = &self.chain else {
             return self.client.send(parts, body, &cx, exchange).await;
         };
-        let mut request = Request::from_parts(parts.clone(), body);
-        request.extensions_mut().insert(cx);
-        Ok(chain.call(request).await?)
+        let answering = {
+            let mut request = Request::from_parts(parts.clone(), body);
+            request.extensions_mut().insert(cx);
+            chain.call(request)
+        };
+        Ok(answering.await?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use tower::ServiceBuilder;
 use tower_layer::Layer;
 
@@ -173,10 +174,13 @@ enum Inner<H> {
 }
 
 impl<H: Handler> Handler for Chained<H> {
-    async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
+    fn handle(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         match &self.0 {
-            Inner::Bare(handler) => handler.handle(request).await,
-            Inner::Chain(chain) => chain.service().call(request).await,
+            Inner::Bare(handler) => Either::Left(handler.handle(request)),
+            Inner::Chain(chain) => Either::Right(chain.service().call(request)),
         }
     }
 }

@@ -224,6 +224,7 @@ fn parse_trailers(block: &RawHead, limits: &HeadLimits) -> Result<HeaderMap, Bod
         &block.bytes,
         0,
         block.lines,
+        0,
         limits.max_headers,
         |name, _, _| {
             let verdict = Trailer::of(name);

@@ -7,17 +7,20 @@ use memchr::memchr;
 use super::HeadError;
 use super::framing::{Coding, Length};
 
-/// Room left in the map for what a proxy adds to a message: five forwarded fields, a request id, a trace.
-const SPARE_FIELDS: usize = 8;
+/// Room left in the map for what a proxy adds to a request: five forwarded fields, a request id, a trace.
+pub(super) const SPARE_IN_REQUEST: usize = 8;
+/// Room left for what it adds to a response: a request id.
+pub(super) const SPARE_IN_RESPONSE: usize = 1;
 
 /// Parses the field lines of `block` from offset `at` to its end. Values share the memory of `block`.
 ///
-/// `lines` is how many there are; `admit` sees each field (name, value, offset of the value) and says
+/// `lines` is how many there are, and `spare` how many more the map gets room for; `admit` sees each field (name, value, offset of the value) and says
 /// whether it enters the map.
 pub(super) fn parse_fields<F>(
     block: &Bytes,
     mut at: usize,
     lines: usize,
+    spare: usize,
     max_headers: usize,
     mut admit: F,
 ) -> Result<HeaderMap, HeadError>
@@ -27,8 +30,8 @@ where
     if lines > max_headers {
         return Err(HeadError::TooManyHeaders);
     }
-    let mut map = HeaderMap::try_with_capacity(lines + SPARE_FIELDS)
-        .map_err(|_| HeadError::TooManyHeaders)?;
+    let mut map =
+        HeaderMap::try_with_capacity(lines + spare).map_err(|_| HeadError::TooManyHeaders)?;
     loop {
         let rest = block.get(at..).unwrap_or_default();
         if rest == b"\r\n" {

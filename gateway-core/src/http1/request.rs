@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method, Uri, Version, header};
 use memchr::memchr;
 
-use super::fields::{Facts, parse_fields};
+use super::fields::{Facts, SPARE_IN_REQUEST, parse_fields};
 use super::framing::{BodyFraming, request_framing};
 use super::scan::{self, RawHead, ScanState, Section};
 use super::target::{Authority, parse_target};
@@ -108,6 +108,7 @@ fn parse(head: &RawHead, limits: &HeadLimits) -> Result<RequestHead, HeadError> 
         bytes,
         end + 2,
         head.lines.saturating_sub(1),
+        SPARE_IN_REQUEST,
         limits.max_headers,
         |name, value, start| facts.note(name, value, start).map(|()| true),
     )?;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Version};
 use memchr::memchr;
 
-use super::fields::{Facts, is_value_byte, parse_fields};
+use super::fields::{Facts, SPARE_IN_RESPONSE, is_value_byte, parse_fields};
 use super::framing::{BodyFraming, has_no_body, response_framing};
 use super::scan::{self, RawHead, ScanState, Section};
 use super::{HeadError, HeadLimits, request};
@@ -69,6 +69,7 @@ fn parse(head: &RawHead, method: &Method, limits: &HeadLimits) -> Result<Respons
         bytes,
         end + 2,
         head.lines.saturating_sub(1),
+        SPARE_IN_RESPONSE,
         limits.max_headers,
         |name, value, start| facts.note(name, value, start).map(|()| true),
     )?;

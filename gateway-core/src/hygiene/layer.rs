@@ -1,5 +1,8 @@
 //! The layer that makes every request and reply clean.
 
+use std::future::{Future, ready};
+
+use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
@@ -52,26 +55,39 @@ pub struct Hygiene<H> {
     settings: HygieneLayer,
 }
 
+// Not an `async fn`, so that the future holds no copy of the request beside the one that is passed on.
 impl<H: Handler> Handler for Hygiene<H> {
-    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+    fn handle(
+        &self,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
         let head_only = request.method() == Method::HEAD;
         note(&request, &exchange);
-        let outcome = match self.clean(&mut request, &exchange) {
-            Ok(()) => self.inner.handle(request).await,
-            Err(error) => Err(error),
-        };
-        let mut response = outcome.unwrap_or_else(|error| settle(error, &exchange));
-        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        strip_response(response.headers_mut(), switching);
-        if !head_only && !switching {
-            // The length of what is sent decides; a stale field would contradict it.
-            if response.status() != StatusCode::NOT_MODIFIED {
-                response.headers_mut().remove(CONTENT_LENGTH);
-            }
+        match self.clean(&mut request, &exchange) {
+            Ok(()) => self.inner.handle(request).left_future(),
+            Err(error) => ready(Err(error)).right_future(),
         }
-        Ok(response)
+        .map(move |outcome| Ok(finish(outcome, &exchange, head_only)))
     }
+}
+
+/// Renders an error and makes the reply clean.
+fn finish(
+    outcome: Result<Response, GatewayError>,
+    exchange: &Exchange,
+    head_only: bool,
+) -> Response {
+    let mut response = outcome.unwrap_or_else(|error| settle(error, exchange));
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    strip_response(response.headers_mut(), switching);
+    if !head_only && !switching {
+        // The length of what is sent decides; a stale field would contradict it.
+        if response.status() != StatusCode::NOT_MODIFIED {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+    }
+    response
 }
 
 impl<H> Hygiene<H> {

@@ -249,6 +249,7 @@ fn hand_over(workers: &[Worker], serving: impl Future<Output = ()> + Send + 'sta
     };
     let load = worker.load.clone();
     load.fetch_add(1, Ordering::Relaxed);
+    let serving = Box::pin(serving);
     worker.spawn(async move {
         serving.await;
         load.fetch_sub(1, Ordering::Relaxed);

@@ -49,15 +49,27 @@ pub(super) async fn serve(
     let (tls, other) = (entry.tls.clone(), entry.handler.clone());
     // The entry must not be pinned for as long as the connection lives.
     drop(entry);
-    match (tls, other) {
-        (Some(tls), other) => {
-            serve_tls(accepted, tls, listener.clone(), &place.handle, other).await
+    // Each phase has a box of its own: a connection that serves does not hold the room that its handshake took,
+    // and an idle one is small.
+    let greeted = match tls {
+        Some(tls) => {
+            let greeting = greet_tls(accepted, tls, &listener, &place.handle, other);
+            Box::pin(greeting).await
         }
-        (None, Some(other)) => {
-            let info = plain_info(&accepted, &listener);
-            serve_other(&*other, accepted.io, info, &place.handle).await;
+        None => {
+            let greeting = greet_plain(accepted, &listener, &place.handle, other);
+            Box::pin(greeting).await
         }
-        (None, None) => serve_plain(accepted, listener.clone(), &place.handle).await,
+    };
+    match greeted {
+        Greeted::Nothing => {}
+        Greeted::Http1(io, first, cx) => {
+            Box::pin(h1::serve(io, first, &cx)).await;
+        }
+        Greeted::Http2(io, cx) => Box::pin(h2::serve(io, cx)).await,
+        Greeted::Other(io, info, other) => {
+            Box::pin(serve_other(&*other, io, info, &place.handle)).await;
+        }
     }
     if !telemetry.observers.is_empty() {
         telemetry.observers.emit(&Event::ConnectionClosed {
@@ -70,14 +82,13 @@ pub(super) async fn serve(
 
 type Handle = Arc<crate::conn::ConnHandle>;
 
-fn plain_info(accepted: &Accepted, listener: &ListenerCell) -> ConnInfo {
-    ConnInfo::accepted(
-        listener.name().clone(),
-        accepted.peer,
-        accepted.local,
-        None,
-        None,
-    )
+/// What a connection turned out to speak.
+enum Greeted {
+    /// It closed, failed, or said nothing in time.
+    Nothing,
+    Http1(Transport, BytesMut, Box<ConnCx>),
+    Http2(Transport, Arc<ConnCx>),
+    Other(Transport, ConnInfo, Arc<dyn ConnHandler>),
 }
 
 /// Hands a connection to a handler that is not HTTP's.
@@ -92,9 +103,23 @@ async fn serve_other(other: &dyn ConnHandler, io: Transport, info: ConnInfo, han
     }
 }
 
-async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle: &Handle) {
-    let info = plain_info(&accepted, &listener);
-    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
+async fn greet_plain(
+    mut accepted: Accepted,
+    listener: &Arc<ListenerCell>,
+    handle: &Handle,
+    other: Option<Arc<dyn ConnHandler>>,
+) -> Greeted {
+    let info = ConnInfo::accepted(
+        listener.name().clone(),
+        accepted.peer,
+        accepted.local,
+        None,
+        None,
+    );
+    if let Some(other) = other {
+        return Greeted::Other(accepted.io, info, other);
+    }
+    let cx = ConnCx::new(Arc::new(info), listener.clone(), handle.clone());
     let limit = cx.settings().timeouts.detect;
     let spoken = match cx.settings().protocol {
         Protocol::Http1 => Spoken::Http1(BytesMut::new()),
@@ -102,31 +127,27 @@ async fn serve_plain(mut accepted: Accepted, listener: Arc<ListenerCell>, handle
         Protocol::Auto => match tokio::time::timeout(limit, detect(&mut accepted.io, handle)).await
         {
             Ok(Ok(spoken)) => spoken,
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(_)) | Err(_) => return Greeted::Nothing,
         },
     };
     match spoken {
-        Spoken::Nothing => {}
-        Spoken::Http1(first) => {
-            h1::serve(accepted.io, first, &cx).await;
-        }
-        Spoken::Http2(first) if first.is_empty() => {
-            Box::pin(h2::serve(accepted.io, Arc::new(cx))).await
-        }
+        Spoken::Nothing => Greeted::Nothing,
+        Spoken::Http1(first) => Greeted::Http1(accepted.io, first, Box::new(cx)),
+        Spoken::Http2(first) if first.is_empty() => Greeted::Http2(accepted.io, Arc::new(cx)),
         Spoken::Http2(first) => {
             let io = Transport::new(Rewind::new(first, accepted.io));
-            Box::pin(h2::serve(io, Arc::new(cx))).await;
+            Greeted::Http2(io, Arc::new(cx))
         }
     }
 }
 
-async fn serve_tls(
+async fn greet_tls(
     accepted: Accepted,
     tls: Arc<ServerTls>,
-    listener: Arc<ListenerCell>,
+    listener: &Arc<ListenerCell>,
     handle: &Handle,
     other: Option<Arc<dyn ConnHandler>>,
-) {
+) -> Greeted {
     let entry = listener.current();
     let limit = entry.settings.timeouts.detect;
     let telemetry = entry.telemetry.clone();
@@ -140,13 +161,13 @@ async fn serve_tls(
             sni: None,
             outcome: TlsOutcome::Failed(reason),
         });
+        Greeted::Nothing
     };
-    let stream =
-        match tokio::time::timeout(limit, Box::pin(tls.acceptor().accept(accepted.io))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return failed(HandshakeFailure::from_io(&error).kind().code()),
-            Err(_) => return failed("timeout"),
-        };
+    let stream = match tokio::time::timeout(limit, tls.acceptor().accept(accepted.io)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return failed(HandshakeFailure::from_io(&error).kind().code()),
+        Err(_) => return failed("timeout"),
+    };
     let session = stream.get_ref().1;
     let principal = match peer_identity(session, Clock.wall()) {
         Ok(identity) => identity.map(|identity| identity.principal),
@@ -179,13 +200,13 @@ async fn serve_tls(
     );
     let io = Transport::tls_server(stream);
     if let Some(other) = other {
-        return serve_other(&*other, io, info, handle).await;
+        return Greeted::Other(io, info, other);
     }
-    let cx = ConnCx::new(Arc::new(info), listener, handle.clone());
+    let cx = ConnCx::new(Arc::new(info), listener.clone(), handle.clone());
     if http2 {
-        Box::pin(h2::serve(io, Arc::new(cx))).await;
+        Greeted::Http2(io, Arc::new(cx))
     } else {
-        h1::serve(io, BytesMut::new(), &cx).await;
+        Greeted::Http1(io, BytesMut::new(), Box::new(cx))
     }
 }
 
@@ -202,7 +223,7 @@ mod tests {
             (
                 "connection",
                 of(|(accepted, cell, open)| serve(accepted, cell, open)),
-                4608,
+                512,
             ),
             (
                 "connection in HTTP/1",

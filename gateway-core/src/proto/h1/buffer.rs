@@ -2,17 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
+use super::spare::{self, HEAD_READ};
 use crate::transport::Transport;
 
-/// How much one read of a head asks for.
-const HEAD_READ: usize = 8 * 1024;
 /// How much one read of a body asks for.
 const BODY_READ: usize = 64 * 1024;
 /// Data up to this size is copied behind the head, so that both leave in one plain write.
@@ -22,18 +21,36 @@ const MAX_SLICES: usize = 32;
 
 /// Reads what is there into `buf`; 0 means the peer will send nothing more.
 ///
-/// The bytes pass through the stack, so that a connection that waits for a head owns no buffer and one
-/// that got a head owns no more than its length.
+/// `buf` stays without memory while nothing arrives, so that a connection that waits for a head owns none.
 pub(super) fn poll_read_head(
     io: &mut Transport,
     buf: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut space = [const { MaybeUninit::<u8>::uninit() }; HEAD_READ];
-    let mut read = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(io).poll_read(cx, &mut read))?;
-    buf.extend_from_slice(read.filled());
-    Poll::Ready(Ok(read.filled().len()))
+    if buf.capacity() > 0 {
+        if buf.capacity() - buf.len() < HEAD_READ / 2 {
+            buf.reserve(HEAD_READ);
+        }
+        return poll_read_buf(Pin::new(io), cx, buf);
+    }
+    let mut lent = spare::read_buffer();
+    let read = poll_read_buf(Pin::new(io), cx, &mut lent);
+    if lent.is_empty() {
+        spare::keep_read_buffer(lent);
+    } else {
+        *buf = lent;
+    }
+    read
+}
+
+/// Whether a connection on which nothing is awaited is still open. Costs no system call unless the poller has
+/// seen an event on the socket.
+pub(super) fn is_quiet(io: &mut Transport) -> bool {
+    let mut task = Context::from_waker(std::task::Waker::noop());
+    let mut byte = [0];
+    Pin::new(io)
+        .poll_read(&mut task, &mut ReadBuf::new(&mut byte))
+        .is_pending()
 }
 
 /// Reads body data into `buf`, which grows by what one large read needs.
@@ -45,7 +62,7 @@ pub(super) fn poll_read_body(
     if buf.capacity() - buf.len() < BODY_READ / 4 {
         buf.reserve(BODY_READ);
     }
-    tokio_util::io::poll_read_buf(Pin::new(io), cx, buf)
+    poll_read_buf(Pin::new(io), cx, buf)
 }
 
 /// Bytes on their way out: heads and small data copied together, large data by reference.
@@ -63,6 +80,9 @@ impl OutBuf {
     /// Where to encode heads and chunk sizes.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         self.dirty = true;
+        if self.tail.capacity() == 0 {
+            self.tail = spare::write_buffer();
+        }
         &mut self.tail
     }
 
@@ -70,7 +90,7 @@ impl OutBuf {
     pub(super) fn push(&mut self, data: Bytes) {
         self.dirty = true;
         if data.len() <= COPY_LIMIT {
-            self.tail.extend_from_slice(&data);
+            self.tail().extend_from_slice(&data);
             return;
         }
         if self.sent < self.tail.len() {
@@ -96,7 +116,7 @@ impl OutBuf {
     /// Gives memory back once everything was written.
     pub(super) fn release(&mut self) {
         if self.len() == 0 {
-            self.tail = Vec::new();
+            spare::keep_write_buffer(std::mem::take(&mut self.tail));
             self.queue = VecDeque::new();
         }
     }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version};
 
-use super::buffer::{OutBuf, poll_read_body, poll_read_head};
+use super::buffer::{OutBuf, is_quiet, poll_read_body, poll_read_head};
 use super::response_body::ResponseBody;
+use super::spare::keep_read_buffer;
 use super::writer::{BodyWriter, Filled};
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
@@ -90,16 +91,11 @@ impl Connection {
 
     /// Whether an idle connection can be used: still open, and nothing arrived that nobody asked for.
     pub(crate) fn is_usable(&mut self) -> bool {
-        if !self.rbuf.is_empty() {
-            return false;
-        }
-        // Costs no system call unless the poller has seen an event on the socket.
-        let mut task = Context::from_waker(std::task::Waker::noop());
-        poll_read_head(&mut self.io, &mut self.rbuf, &mut task).is_pending()
+        self.rbuf.is_empty() && is_quiet(&mut self.io)
     }
 
     fn give_back_buffers(&mut self) {
-        self.rbuf = BytesMut::new();
+        keep_read_buffer(std::mem::take(&mut self.rbuf));
         self.out.release();
     }
 }
@@ -337,7 +333,7 @@ async fn exchange_heads(
             }
             if !conn.timer.is_set() {
                 let idle = limits.idle.filter(|_| !sending.waits_for_client(conn));
-                let idle_by = idle.map(|idle| Clock.now() + idle);
+                let idle_by = idle.map(|idle| Clock.recent() + idle);
                 conn.timer.set(earliest([
                     limits.head_by,
                     limits.done_by,

@@ -8,6 +8,7 @@ mod request_body;
 mod response_body;
 mod server;
 mod server_conn;
+mod spare;
 mod writer;
 
 pub(crate) use client::{Connection, Outgoing, SendFailure, SendLimits, earliest, send};

@@ -11,6 +11,7 @@ use super::linger::{linger, shut};
 use super::reply::{Next, ReplyTo, write_response};
 use super::request_body::RequestBody;
 use super::server_conn::{Shared, Tunnel};
+use super::spare::keep_read_buffer;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::conn::{ConnCx, ExchangeReport};
@@ -86,7 +87,7 @@ async fn read_head(
     } else {
         settings.timeouts.idle
     };
-    timer.set(Some(Clock.now() + waiting));
+    timer.set(Some(Clock.recent() + waiting));
     let mut begun = first;
     poll_fn(|task| {
         let mut conn = shared.lock();
@@ -114,7 +115,7 @@ async fn read_head(
             let idle = conn.rbuf.is_empty();
             if idle {
                 // An idle connection owns no buffers.
-                conn.rbuf = BytesMut::new();
+                keep_read_buffer(std::mem::take(&mut conn.rbuf));
                 conn.out.release();
             }
             match conn.poll_read_head(task) {

@@ -1,0 +1,121 @@
+//! Buffers between two uses.
+//!
+//! A connection that waits owns no buffer: it takes one when there is something to read or to write, and
+//! gives it back when it waits again. Each thread keeps a few, so that a busy connection does not go to
+//! the allocator with every request.
+
+use std::cell::{Cell, RefCell};
+
+use bytes::BytesMut;
+
+/// How much one read of a head asks for, and how large a buffer for one is.
+pub(super) const HEAD_READ: usize = 8 * 1024;
+/// A buffer that grew beyond this is not kept.
+const LARGEST_KEPT: usize = 16 * 1024;
+/// Buffers of each kind that a thread keeps.
+const KEPT: usize = 32;
+/// How many kept buffers are tried before a new one is made: some may still be read from.
+const TRIES: usize = 4;
+
+thread_local! {
+    static READ: Kept<BytesMut> = const { Kept::new() };
+    static WRITE: Kept<Vec<u8>> = const { Kept::new() };
+}
+
+/// The buffer given back last, which is the warmest, and others.
+struct Kept<T> {
+    last: Cell<Option<T>>,
+    others: RefCell<Vec<T>>,
+}
+
+impl<T> Kept<T> {
+    const fn new() -> Self {
+        Self {
+            last: Cell::new(None),
+            others: RefCell::new(Vec::new()),
+        }
+    }
+
+    fn take(&self) -> Option<T> {
+        self.last.take().or_else(|| self.others.borrow_mut().pop())
+    }
+
+    fn keep(&self, buffer: T) {
+        if let Some(before) = self.last.replace(Some(buffer)) {
+            let mut others = self.others.borrow_mut();
+            if others.len() < KEPT {
+                others.push(before);
+            }
+        }
+    }
+}
+
+/// An empty buffer with room for a head.
+pub(super) fn read_buffer() -> BytesMut {
+    READ.with(|kept| {
+        for _ in 0..TRIES {
+            let Some(mut buffer) = kept.take() else { break };
+            // False while a message that was cut from it is still in use; its memory goes with that one then.
+            if buffer.try_reclaim(HEAD_READ) {
+                return buffer;
+            }
+        }
+        BytesMut::with_capacity(HEAD_READ)
+    })
+}
+
+/// Gives a read buffer back. What was cut from it may still be in use.
+pub(super) fn keep_read_buffer(buffer: BytesMut) {
+    if buffer.is_empty() && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
+        READ.with(|kept| kept.keep(buffer));
+    }
+}
+
+/// An empty buffer with room for a head and a small body.
+pub(super) fn write_buffer() -> Vec<u8> {
+    WRITE
+        .with(Kept::take)
+        .unwrap_or_else(|| Vec::with_capacity(HEAD_READ))
+}
+
+/// Gives a write buffer back.
+pub(super) fn keep_write_buffer(mut buffer: Vec<u8>) {
+    if (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
+        buffer.clear();
+        WRITE.with(|kept| kept.keep(buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_once_nothing_refers_to_it() {
+        let mut buffer = read_buffer();
+        let place = buffer.as_ptr();
+        buffer.extend_from_slice(b"head");
+        let head = buffer.split_to(4).freeze();
+        keep_read_buffer(buffer);
+        let other = read_buffer();
+        assert_ne!(other.as_ptr(), place, "the head is still in use");
+        assert_eq!(head, "head");
+
+        let mut buffer = other;
+        let place = buffer.as_ptr();
+        buffer.extend_from_slice(b"head");
+        drop(buffer.split_to(4).freeze());
+        keep_read_buffer(buffer);
+        assert_eq!(read_buffer().as_ptr(), place);
+    }
+
+    #[test]
+    fn buffers_that_grew_large_are_not_kept() {
+        keep_write_buffer(Vec::with_capacity(LARGEST_KEPT + 1));
+        assert!(write_buffer().capacity() <= LARGEST_KEPT);
+        let mut buffer = write_buffer();
+        buffer.extend_from_slice(b"old");
+        keep_write_buffer(buffer);
+        assert!(write_buffer().is_empty());
+    }
+}
