@@ -218,11 +218,13 @@ impl UpstreamClient {
                         Ok(response) => return Ok(response),
                         Err(failure) => {
                             // A connection that had gone stale says nothing about the endpoint: the
-                            // request moves on to the next one, and in the end to a fresh one.
-                            let repeatable = super::retry::is_idempotent(&parts.method);
+                            // request moves on to the next one, and in the end to a fresh one. One that may
+                            // have arrived does so only if it may be carried out twice.
+                            let repeatable =
+                                failure.unsent || super::retry::is_idempotent(&parts.method);
                             match failure.body {
-                                Some(untouched) if failure.stale && reused && repeatable => {
-                                    body = untouched;
+                                Some(whole) if failure.stale && reused && repeatable => {
+                                    body = whole;
                                 }
                                 body => {
                                     return Err(AttemptFailure {

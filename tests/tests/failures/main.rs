@@ -9,4 +9,5 @@
 mod caps;
 mod replies;
 mod retries;
+mod stale;
 mod stalling;
