@@ -53,6 +53,8 @@ impl ConnCx {
 #[derive(Default)]
 pub(crate) struct ConnHandle {
     closing: AtomicBool,
+    /// The client takes nothing: that is why its connection ends.
+    stalled: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -65,6 +67,15 @@ impl ConnHandle {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Notes that the connection ends because its client takes nothing.
+    pub(crate) fn stall(&self) {
+        self.stalled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// Whether the connection was told to close; if not, the task is woken when it is.
@@ -161,4 +172,13 @@ impl Drop for ExchangeReport {
             self.aborted,
         );
     }
+}
+
+/// A client that has read nothing of its reply for too long.
+pub(crate) fn write_timeout() -> GatewayError {
+    GatewayError::new(
+        ErrorClass::RequestTimeout,
+        "waiting for the client to read its reply",
+    )
+    .with_reason("client_write_timeout")
 }

@@ -11,7 +11,8 @@ use crate::handler::{Handler, Request, Response};
 use crate::route::{MatchedPath, RequestView, RouteTable};
 use crate::route_entry::RouteEntry;
 
-/// A request extension: the prefix of the path that the selected route matched.
+/// A request extension: the prefix of the path that the selected route matched; for a route that asks for exactly
+/// one path it is that path.
 ///
 /// Rewrites and redirects that replace a prefix read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl SelectRoute {
         };
         let entry = selected.value.clone();
         let prefix = match selected.matched {
-            MatchedPath::Prefix(prefix) => Some(prefix.clone()),
+            MatchedPath::Prefix(text) | MatchedPath::Exact(text) => Some(text.clone()),
             _ => None,
         };
         exchange.state().route = Some(entry.facts.clone());

@@ -43,6 +43,8 @@ pub struct ConnTimeouts {
     pub idle: Duration,
     /// Between two pieces of a request body.
     pub body_idle: Duration,
+    /// How long a client may take nothing while a reply waits for it.
+    pub write_idle: Duration,
 }
 
 impl Default for ConnTimeouts {
@@ -52,6 +54,7 @@ impl Default for ConnTimeouts {
             head: Duration::from_secs(30),
             idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
+            write_idle: Duration::from_secs(60),
         }
     }
 }

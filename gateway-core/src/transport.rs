@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -40,6 +41,21 @@ impl Transport {
     /// Whether this is a TLS session that the gateway opened.
     pub(crate) fn is_tls_client(&self) -> bool {
         matches!(self.0, Repr::TlsClient(_))
+    }
+
+    /// Whether closing resets the connection instead of ending it in order, so that the peer cannot take what it
+    /// got for the whole. Only TCP knows the difference.
+    pub(crate) fn reset_on_close(&self, reset: bool) {
+        match &self.0 {
+            Repr::Tcp(stream) => {
+                let linger = reset.then_some(Duration::ZERO);
+                // A socket that is broken already cannot be closed in order anyway.
+                let _ = socket2::SockRef::from(stream).set_linger(linger);
+            }
+            Repr::TlsServer(stream) => stream.get_ref().0.reset_on_close(reset),
+            Repr::TlsClient(stream) => stream.get_ref().0.reset_on_close(reset),
+            Repr::Unix(_) | Repr::Boxed(_) => {}
+        }
     }
 
     /// Whether writes pass through a layer that keeps them until flushed.

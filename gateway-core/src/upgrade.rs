@@ -8,6 +8,9 @@
 use http::header::UPGRADE;
 use http::{HeaderValue, Request};
 
+use crate::error::{ErrorClass, GatewayError};
+use crate::handler::Response;
+
 /// A request extension: the client asks to speak another protocol on this connection or stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upgrade {
@@ -48,6 +51,18 @@ impl Upgrade {
         if let Some(protocol) = request.headers().get(UPGRADE).cloned() {
             request.extensions_mut().insert(Self { protocol });
         }
+    }
+
+    /// Over HTTP/2 any success opens the tunnel (RFC 8441 5): a success that does not switch must not pass for one.
+    pub(crate) fn check_extended(response: Response) -> Result<Response, GatewayError> {
+        if response.status().is_success() {
+            return Err(GatewayError::new(
+                ErrorClass::UpstreamProtocol,
+                "opening a tunnel: the answer is a success, but switches no protocol",
+            )
+            .with_reason("upstream_no_upgrade"));
+        }
+        Ok(response)
     }
 
     /// Takes the wish away: the request goes on as an ordinary one.

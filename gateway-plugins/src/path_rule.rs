@@ -18,7 +18,8 @@ use crate::values::UrlPath;
 #[non_exhaustive]
 pub enum PathChange {
     /// Replaces the prefix that the route matched: with `/v2`, a route for `/orders` turns `/orders/7` into
-    /// `/v2/7`; `/` takes the prefix away. A route that asks for no prefix counts as one for `/`.
+    /// `/v2/7`; `/` takes the prefix away. A route for exactly one path counts as one for that prefix, one that asks
+    /// for neither as one for `/`.
     Prefix(UrlPath),
     /// Takes the first of these prefixes away that the path has, by whole segments.
     Strip(Vec<UrlPath>),

@@ -324,6 +324,13 @@ impl Peer {
         std::mem::take(&mut self.buf)
     }
 
+    /// Reads to the end of the connection, and says whether that was a reset.
+    pub async fn ending(&mut self) -> (Vec<u8>, bool) {
+        let ended = within("the end", self.io.read_to_end(&mut self.buf)).await;
+        let reset = ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        (std::mem::take(&mut self.buf), reset)
+    }
+
     /// Waits until the other side has closed or reset the connection, and has sent nothing more.
     pub async fn closed(&mut self) {
         while self.fill().await {}

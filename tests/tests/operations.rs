@@ -206,3 +206,54 @@ async fn explain_uses_the_path_policy_of_each_listener() {
         "{page}"
     );
 }
+
+#[tokio::test]
+async fn the_metrics_of_endpoints_are_bounded() {
+    let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let mut yaml = route_to(upstream, "", "");
+    let endpoints: Vec<String> = (1..=9)
+        .map(|host| format!("\"127.0.0.{host}:1\""))
+        .collect();
+    yaml = yaml.replace(
+        &format!("[\"{upstream}\"]"),
+        &format!("[{}]", endpoints.join(", ")),
+    );
+    yaml.push_str("metrics: { max_series: 4 }\n");
+    let gateway = TestGateway::start(yaml).await;
+    let page = gateway.admin("/metrics").await.text();
+    let shown: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("portcullis_upstream_endpoint_up{"))
+        .collect();
+    assert_eq!(shown.len(), 5, "{page}");
+    assert!(
+        shown.contains(&"portcullis_upstream_endpoint_up{endpoint=\"other\",upstream=\"other\"} 5"),
+        "{shown:?}"
+    );
+    assert!(page.contains(
+        "portcullis_metrics_overflow_total{family=\"portcullis_upstream_endpoint_up\"} 5\n"
+    ));
+}
+
+#[tokio::test]
+async fn tunnels_are_counted_as_such() {
+    let upstream = Upstream::bind().await;
+    let gateway = TestGateway::to(upstream.addr()).await;
+    let mut client = gateway.client().await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: talk\r\n\r\n")
+        .await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    peer.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: talk\r\n\r\n")
+        .await;
+    assert_eq!(client.head().await.status(), 101);
+    drop((client, peer));
+    gateway.ended().await;
+    let page = gateway.admin("/metrics").await.text();
+    assert!(
+        page.contains("portcullis_requests_total{class=\"upgrade\",route=\"all\"} 1\n"),
+        "{page}"
+    );
+    assert!(!page.contains("1xx"), "{page}");
+}

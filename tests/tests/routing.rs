@@ -381,3 +381,23 @@ async fn a_reload_changes_routes_for_open_connections() {
         "two"
     );
 }
+
+#[tokio::test]
+async fn a_prefix_is_replaced_where_the_route_asks_for_exactly_one_path() {
+    let upstream = Upstream::mirror().await;
+    let gateway = TestGateway::start(format!(
+        "{}routes:\n\
+         - name: one\n  match: {{ path: {{ exact: /orders }} }}\n  \
+         filters: [{{ type: rewrite, path: {{ prefix: /v2 }} }}]\n  backends: [{{ upstream: up }}]\n\
+         upstreams: [{{ name: up, endpoints: [\"{upstream}\"] }}]\n",
+        listener("")
+    ))
+    .await;
+    let reply = gateway.get("/orders?a=b").await;
+    assert!(
+        reply.text().starts_with("GET /v2?a=b HTTP/1.1\n"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(gateway.get("/orders/7").await.status(), 404);
+}

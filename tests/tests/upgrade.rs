@@ -71,6 +71,8 @@ async fn a_websocket_echoes_through_the_gateway() {
     }
     within("closing", socket.close(None)).await.unwrap();
     while let Some(Ok(_)) = within("the end", socket.next()).await {}
+    // The server has ended its direction; the tunnel lasts until the client ends its own.
+    drop(socket);
     let ended = gateway.ended().await;
     assert_eq!((ended.status, ended.aborted), (101, false), "{ended:?}");
     assert!(
@@ -144,6 +146,111 @@ async fn a_half_closed_tunnel_still_carries_the_other_direction() {
     drop(peer);
     client.closed().await;
     assert!(!gateway.ended().await.aborted);
+    gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_ends_its_direction_still_gets_the_other_one() {
+    let upstream = Upstream::bind().await;
+    let gateway = TestGateway::to(upstream.addr()).await;
+    let mut client = gateway.client().await;
+    client.send(ASKING).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    peer.send(format!("{SWITCHED}last words")).await;
+    peer.finish().await;
+    client.head().await;
+    assert_eq!(client.rest().await, b"last words");
+    for word in ["one", "two"] {
+        client.send(word).await;
+        assert_eq!(peer.exactly(3).await, word.as_bytes());
+    }
+    gateway.settles("up", 1, 0).await;
+    client.finish().await;
+    peer.closed().await;
+    let ended = gateway.ended().await;
+    assert_eq!(
+        (ended.aborted, ended.bytes_in, ended.bytes_out),
+        (false, 6, 10)
+    );
+    gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
+async fn half_a_tunnel_ends_with_the_idle_timeout() {
+    let upstream = Upstream::bind().await;
+    let gateway =
+        TestGateway::start(route_to(upstream.addr(), "timeouts: { idle: 300ms }", "")).await;
+    let mut client = gateway.client().await;
+    client.send(ASKING).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    peer.send(SWITCHED).await;
+    client.head().await;
+    peer.finish().await;
+    client.closed().await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..6 {
+        ticks.tick().await;
+        client.send("x").await;
+        peer.exactly(1).await;
+    }
+    peer.closed().await;
+    assert_eq!(gateway.ended().await.bytes_in, 6);
+    gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_broken_half_tunnel_is_over() {
+    for upstream_breaks in [true, false] {
+        let upstream = Upstream::bind().await;
+        let gateway = TestGateway::to(upstream.addr()).await;
+        let mut client = gateway.client().await;
+        client.send(ASKING).await;
+        let mut peer = upstream.accept().await;
+        peer.request().await;
+        peer.send(SWITCHED).await;
+        client.head().await;
+        peer.finish().await;
+        client.closed().await;
+        if upstream_breaks {
+            peer.reset();
+            // Only a write finds out.
+            while client.try_send("x").await.is_ok() && gateway.connections("up").await.0 > 0 {}
+        } else {
+            client.reset();
+            peer.closed().await;
+        }
+        gateway.ended().await;
+        gateway.settles("up", 0, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn each_direction_of_a_tunnel_over_http2_ends_by_itself() {
+    let upstream = Upstream::bind().await;
+    let gateway = TestGateway::to(upstream.addr()).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let page = Request::get("http://test/").body("").unwrap();
+    let (_, mut peer) = tokio::join!(client.ask(page), async {
+        let mut peer = upstream.accept().await;
+        peer.request().await;
+        peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        peer
+    });
+    gateway.ended().await;
+    let (response, mut send) = client.open(extended(), false).await;
+    peer.request().await;
+    peer.send(SWITCHED).await;
+    let mut body = within("a response", response).await.unwrap().into_body();
+    peer.finish().await;
+    while let Some(data) = within("the end", body.data()).await {
+        assert!(data.unwrap().is_empty());
+    }
+    send.send_data(Bytes::from_static(b"late"), true).unwrap();
+    assert_eq!(peer.rest().await, b"late");
+    let ended = gateway.ended().await;
+    assert_eq!((ended.aborted, ended.bytes_in), (false, 4), "{ended:?}");
     gateway.settles("up", 0, 0).await;
 }
 
@@ -352,6 +459,19 @@ async fn a_websocket_over_http2_that_is_refused_gets_the_refusal() {
             "{route}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_success_without_a_switch_does_not_pass_for_a_tunnel() {
+    let upstream = Upstream::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    let gateway = TestGateway::to(upstream).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let page = Request::get("http://test/").body("").unwrap();
+    assert_eq!(client.ask(page).await.status(), 200);
+    gateway.ended().await;
+    let (response, _send) = client.open(extended(), false).await;
+    assert_eq!(within("a response", response).await.unwrap().status(), 502);
+    assert_eq!(gateway.ended().await.reason, "upstream_no_upgrade");
 }
 
 #[tokio::test]

@@ -1,14 +1,13 @@
 //! Making filters from configuration.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::Stage;
+use super::{Stage, StateStore};
 use crate::error::BoxError;
 
 /// Makes a stage from a typed configuration. Implement it on a unit type, or register a closure.
@@ -151,34 +150,9 @@ impl<'a> BuildCx<'a> {
         self.owner
     }
 
-    /// State that outlives reloads: the value of type `T` under `key`, made by `init` the first time.
+    /// State that outlives reloads: the value of type `T` under `key`, made by `init` the first time. What nobody
+    /// holds any more is forgotten after a while: see [`StateStore`].
     pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
         self.store.shared(key, init)
-    }
-}
-
-/// State of plugins that outlives reloads, kept by the process.
-#[derive(Default)]
-pub struct StateStore {
-    values: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
-}
-
-impl StateStore {
-    /// The value of type `T` under `key`, made by `init` the first time.
-    pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = values
-            .entry((TypeId::of::<T>(), key.to_owned()))
-            .or_insert_with(|| Arc::new(init()));
-        let Ok(value) = slot.clone().downcast::<T>() else {
-            unreachable!("a value is stored under its own type id, which is part of the key")
-        };
-        value
-    }
-}
-
-impl fmt::Debug for StateStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateStore").finish_non_exhaustive()
     }
 }

@@ -16,15 +16,17 @@ mod cx;
 mod factory;
 mod head;
 mod phase;
+mod store;
 
 use async_trait::async_trait;
 
 pub(crate) use chain::settle;
 pub use chain::{Chain, ChainBuilder, Stage};
 pub use cx::FilterCx;
-pub use factory::{BuildCx, BuildError, FilterFactory, NoConfig, StateStore};
+pub use factory::{BuildCx, BuildError, FilterFactory, NoConfig};
 pub use head::{HeadFilter, RequestHead, ResponseHead};
 pub use phase::Phase;
+pub use store::StateStore;
 
 use crate::error::GatewayError;
 use crate::handler::Response;

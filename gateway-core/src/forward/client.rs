@@ -210,27 +210,20 @@ impl UpstreamClient {
             };
             match channel {
                 Ok(Channel::Http1(lease)) => {
-                    let reused = lease.was_reused();
-                    match self
-                        .send_http1(endpoint, lease, parts, body, cx, exchange)
-                        .await
-                    {
+                    let sent = self.send_http1(endpoint, lease, parts, body, cx, exchange);
+                    match sent.await {
                         Ok(response) => return Ok(response),
-                        Err(failure) => {
-                            // A connection that had gone stale says nothing about the endpoint: the
-                            // request moves on to the next one, and in the end to a fresh one.
-                            let repeatable = super::retry::is_idempotent(&parts.method);
-                            match failure.body {
-                                Some(untouched) if failure.stale && reused && repeatable => {
-                                    body = untouched;
-                                }
-                                body => {
-                                    return Err(AttemptFailure {
-                                        error: failure.error,
-                                        body,
-                                    });
-                                }
-                            }
+                        // A connection that had gone stale says nothing about the endpoint: the request moves
+                        // on to the next one, and in the end to a fresh one. One that may have arrived does so
+                        // only if it may be carried out twice.
+                        Err(h1::SendFailure {
+                            body: Some(whole),
+                            stale: true,
+                            unsent,
+                            ..
+                        }) if unsent || super::retry::is_idempotent(&parts.method) => body = whole,
+                        Err(h1::SendFailure { error, body, .. }) => {
+                            return Err(AttemptFailure { error, body });
                         }
                     }
                 }

@@ -1,31 +1,19 @@
 //! A running gateway.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-
 use super::build::StartError;
-use super::cell::ListenerCell;
 use super::compile::Controller;
+use super::mounted::HttpService;
 use super::process::Process;
 use super::source::Source;
-use crate::body::Body;
 use crate::clock::Clock;
 use crate::config::Diagnostics;
 use crate::config::raw::RawConfig;
-use crate::conn::ExchangeReport;
-use crate::error::{BoxError, GatewayError};
-use crate::exchange::{ConnInfo, Exchange};
-use crate::filter::settle;
-use crate::handler::{BoxFuture, Response};
 use crate::listen::Running;
 use crate::runtime::Workers;
 
@@ -205,7 +193,7 @@ impl GatewayHandle {
 
     /// A listener as a `tower::Service`, for mounting in axum, hyper or any other server.
     ///
-    /// Insert a [`ConnInfo`] into the extensions of the requests: without it features that need the
+    /// Insert a [`ConnInfo`](crate::ConnInfo) into the extensions of the requests: without it features that need the
     /// client's address fail closed.
     ///
     /// # Errors
@@ -216,9 +204,7 @@ impl GatewayHandle {
             .listeners
             .get(listener)
             .ok_or_else(|| StartError::NoListener(listener.to_owned()))?;
-        Ok(HttpService {
-            cell: live.cell.clone(),
-        })
+        Ok(HttpService::new(live.cell.clone()))
     }
 
     /// As [`shutdown`](Self::shutdown), unless the process is told a second time to end: then nothing is
@@ -279,109 +265,5 @@ pub(super) struct WeakHandle(Weak<Inner>);
 impl WeakHandle {
     pub(super) fn upgrade(&self) -> Option<GatewayHandle> {
         self.0.upgrade().map(GatewayHandle)
-    }
-}
-
-/// A listener's stack as a `tower::Service` that never fails: errors are rendered.
-///
-/// It follows reloads.
-#[derive(Clone, Debug)]
-pub struct HttpService {
-    cell: Arc<ListenerCell>,
-}
-
-impl<B> tower_service::Service<http::Request<B>> for HttpService
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let entry = self.cell.current();
-        Box::pin(async move {
-            let mut request = request.map(Body::new);
-            let info = request
-                .extensions()
-                .get::<ConnInfo>()
-                .cloned()
-                .unwrap_or_default();
-            let exchange = Exchange::new(Arc::new(info));
-            request.extensions_mut().insert(exchange.clone());
-            let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
-            let outcome = match report.admit(&request) {
-                Ok(()) => entry.service.call(request).await,
-                Err(error) => Err(error),
-            };
-            drop(entry);
-            let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
-            report.head(response.status());
-            Ok(response.map(|body| {
-                Body::new(Reported {
-                    body,
-                    sent: 0,
-                    report: Some(report),
-                })
-            }))
-        })
-    }
-}
-
-/// A reply's body that reports the exchange when it ends or is dropped.
-struct Reported {
-    body: Body,
-    sent: u64,
-    report: Option<ExchangeReport>,
-}
-
-impl HttpBody for Reported {
-    type Data = Bytes;
-    type Error = GatewayError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
-        let this = &mut *self;
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => this.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(error)) => {
-                if let Some(report) = this.report.take() {
-                    report.failed(error);
-                }
-            }
-            None => {}
-        }
-        let over = frame.is_none() || this.body.is_end_stream();
-        if over && let Some(report) = this.report.take() {
-            report.complete(0, this.sent);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Reported {
-    fn drop(&mut self) {
-        // A server that sees an empty body does not poll it at all.
-        if self.body.is_end_stream()
-            && let Some(report) = self.report.take()
-        {
-            report.complete(0, self.sent);
-        }
     }
 }

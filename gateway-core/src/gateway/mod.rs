@@ -7,6 +7,8 @@ mod connections;
 mod endpoints;
 mod handle;
 mod mistakes;
+mod mounted;
+mod mounted_tunnel;
 mod panic_guard;
 mod process;
 mod room;
@@ -23,7 +25,8 @@ mod upstreams;
 mod watch;
 
 pub use build::{Gateway, GatewayBuilder, StartError};
-pub use handle::{GatewayHandle, HttpService, Reloaded};
+pub use handle::{GatewayHandle, Reloaded};
+pub use mounted::HttpService;
 pub use panic_guard::{PanicGuard, PanicGuardLayer};
 pub use process::Process;
 pub use stack::{ChainLayer, Chained, EdgeMode, LayerInfo, ListenerParts, Mode};

@@ -29,13 +29,13 @@ impl RouteMetrics {
         let class = |code: &str| {
             metrics.counter(
                 "portcullis_requests_total",
-                "Requests that ended, by route and class of status; class `aborted` got no complete reply.",
+                "Requests that ended, by route and class of status; `aborted` got no complete reply, `upgrade` became a tunnel.",
                 &[("route", route), ("class", code)],
             )
         };
         let bytes = |name: &str, help: &str| metrics.counter(name, help, &[("route", route)]);
         Self {
-            by_class: ["aborted", "1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            by_class: ["aborted", "upgrade", "2xx", "3xx", "4xx", "5xx"].map(class),
             duration: metrics.histogram(
                 "portcullis_request_duration_seconds",
                 "Time from a request's head to the end of its reply.",
@@ -65,6 +65,7 @@ impl RouteMetrics {
 
     fn end(&self, outcome: &Outcome, duration: std::time::Duration) {
         let class = match outcome.status {
+            // The only final status below 200 is 101.
             Some(status) if !outcome.aborted => usize::from(status.as_u16() / 100).min(5),
             _ => 0,
         };

@@ -59,6 +59,9 @@ pub struct ResponseLine<'a> {
     pub framing: BodyFraming,
     /// What is wished for the connection.
     pub connection: ConnectionDirective,
+    /// Whether the client takes trailers. Without them, or where the body is not chunked, a `Trailer` field is left
+    /// out: it would announce what does not come.
+    pub trailers: bool,
     /// Written if the map has no `Date`; see [`date::cached`](super::date::cached).
     pub date: &'a ImfDate,
 }
@@ -76,7 +79,7 @@ pub struct EncodedResponse {
 /// Appends the head of an HTTP/1.1 request to `dst`.
 ///
 /// `Host` comes first, its first value in `headers`, empty if there is none (RFC 9112 section 3.2 asks
-/// for the line in any case). `TE` is kept only as `TE: trailers`. `Empty` framing writes no length,
+/// for the line in any case). `TE` is kept only as `TE: trailers`, and `Trailer` only for chunks. `Empty` framing writes no length,
 /// except `Content-Length: 0` for `POST`, `PUT` and `PATCH`, which some servers insist on.
 ///
 /// # Errors
@@ -110,8 +113,10 @@ pub fn encode_request_head(
         match Role::of(name) {
             Role::Plain | Role::Date => field(dst, name, value),
             Role::Upgrade if connection == ConnectionDirective::Upgrade => field(dst, name, value),
+            Role::Trailer if framing == BodyFraming::Chunked => field(dst, name, value),
             Role::Te => te |= value.as_bytes().eq_ignore_ascii_case(b"trailers"),
-            Role::Upgrade | Role::Host | Role::ContentLength | Role::Connection => {}
+            Role::Upgrade | Role::Trailer | Role::Host | Role::ContentLength | Role::Connection => {
+            }
         }
     }
     if te {
@@ -177,8 +182,14 @@ pub fn encode_response_head(
             Role::ContentLength if wire.keeps_length && length.is_none() => {
                 length = decimal(value.as_bytes());
             }
+            Role::Trailer if line.trailers && wire.chunked => field(dst, name, value),
             // A response has no business with `Host` and `TE`.
-            Role::Upgrade | Role::Host | Role::Te | Role::ContentLength | Role::Connection => {}
+            Role::Upgrade
+            | Role::Trailer
+            | Role::Host
+            | Role::Te
+            | Role::ContentLength
+            | Role::Connection => {}
         }
     }
     if !dated {
@@ -328,6 +339,8 @@ enum Role {
     Date,
     Upgrade,
     Te,
+    /// Announces trailers.
+    Trailer,
     ContentLength,
     /// Speaks about one connection; never copied.
     Connection,
@@ -341,6 +354,7 @@ impl Role {
             "host" => Self::Host,
             "date" => Self::Date,
             "upgrade" => Self::Upgrade,
+            "trailer" => Self::Trailer,
             "content-length" => Self::ContentLength,
             "connection" | "http2-settings" | "keep-alive" | "proxy-connection"
             | "transfer-encoding" => Self::Connection,

@@ -118,6 +118,7 @@ proptest! {
             method: &method,
             framing,
             connection,
+            trailers: true,
             date: b"Sun, 06 Nov 1994 08:49:37 GMT",
         };
         let mut out = Vec::new();

@@ -93,6 +93,6 @@ fn matched(path: Option<&PathPattern>) -> MatchedPath<'_> {
         None => MatchedPath::Any,
         Some(PathKind::Regex(_)) => MatchedPath::Regex,
         Some(PathKind::Prefix(text) | PathKind::StringPrefix(text)) => MatchedPath::Prefix(text),
-        Some(PathKind::Exact(_)) => MatchedPath::Exact,
+        Some(PathKind::Exact(text)) => MatchedPath::Exact(text),
     }
 }

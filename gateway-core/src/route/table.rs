@@ -35,8 +35,8 @@ pub struct Selected<'t, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MatchedPath<'t> {
-    /// The whole path, literally.
-    Exact,
+    /// The whole path, which is this text.
+    Exact(&'t Arc<str>),
     /// This text at the start of the path, without trailing slash for a prefix by segments, whose root is `/`.
     Prefix(&'t Arc<str>),
     /// A regular expression.

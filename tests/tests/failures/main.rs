@@ -9,4 +9,6 @@
 mod caps;
 mod replies;
 mod retries;
+mod slow_clients;
+mod stale;
 mod stalling;

@@ -218,6 +218,28 @@ async fn the_upstream_closes_within_its_body() {
 }
 
 #[tokio::test]
+async fn a_cut_reply_that_ends_with_the_connection_ends_with_a_reset() {
+    for (whole, cut) in [(true, false), (false, true)] {
+        let upstream = Upstream::bind().await;
+        let gateway = TestGateway::to(upstream.addr()).await;
+        let mut client = gateway.client().await;
+        client.send("GET / HTTP/1.0\r\nhost: test\r\n\r\n").await;
+        let mut peer = upstream.accept().await;
+        peer.request().await;
+        peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\n")
+            .await;
+        assert_eq!(client.head().await.status(), 200);
+        assert_eq!(client.exactly(4).await, b"part");
+        if whole {
+            peer.send("0\r\n\r\n").await;
+        }
+        drop(peer);
+        assert_eq!(client.ending().await, (Vec::new(), cut));
+        assert_eq!(gateway.ended().await.aborted, cut);
+    }
+}
+
+#[tokio::test]
 async fn the_upstream_stops_within_its_body() {
     for timeouts in ["idle: 150ms", "total: 300ms"] {
         let upstream = Upstream::bind().await;

@@ -129,10 +129,99 @@ async fn an_early_reply_does_not_wait_for_the_upload() {
         .await;
     let reply = client.response().await;
     assert_eq!((reply.status(), reply.text().as_str()), (413, "big"));
+    assert_eq!(reply.header("connection"), Some("close"));
     client.closed().await;
     peer.closed().await;
     assert!(!gateway.ended().await.aborted);
     gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
+async fn an_early_refusal_of_an_upload_without_known_end_announces_the_close() {
+    let upstream = Upstream::bind().await;
+    let gateway = TestGateway::to(upstream.addr()).await;
+    let mut client = gateway.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n")
+        .await;
+    let mut peer = upstream.accept().await;
+    peer.head().await;
+    peer.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno")
+        .await;
+    let reply = client.response().await;
+    assert_eq!((reply.status(), reply.text().as_str()), (403, "no"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    client.closed().await;
+}
+
+/// A gateway whose path `/no` is refused by a filter, which reads no body; the rest goes to `upstream`.
+async fn refusing(upstream: std::net::SocketAddr) -> TestGateway {
+    TestGateway::start(format!(
+        "{}routes:\n\
+         - {{ name: no, match: {{ path: /no }}, filters: [{{ type: respond, status: 403 }}] }}\n\
+         - {{ name: all, backends: [{{ upstream: up }}] }}\n\
+         upstreams: [{{ name: up, endpoints: [\"{upstream}\"] }}]\n",
+        portcullis_tests::listener("")
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn the_little_that_is_left_of_an_upload_is_thrown_away() {
+    let upstream = Upstream::bind().await;
+    let gateway = refusing(upstream.addr()).await;
+    for path in ["/no", "/early"] {
+        let mut client = gateway.client().await;
+        client
+            .send(format!(
+                "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 100000\r\n\r\nsome"
+            ))
+            .await;
+        if path == "/early" {
+            let mut peer = upstream.accept().await;
+            peer.head().await;
+            peer.exactly(4).await;
+            peer.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+                .await;
+            peer.closed().await;
+        }
+        let reply = client.response().await;
+        assert_eq!((reply.status(), reply.header("connection")), (403, None));
+        client.send_zeroes(99_996).await.unwrap();
+        client
+            .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
+            .await;
+        let mut peer = upstream.accept().await;
+        assert_eq!(peer.request().await.target(), "/next");
+        peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+            .await;
+        assert_eq!(client.response().await.text(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_and_never_ends_ends_the_connection() {
+    let gateway = refusing(portcullis_tests::free_port()).await;
+    for framing in [
+        "content-length: 1000000",
+        "transfer-encoding: chunked",
+        "content-length: 1000",
+    ] {
+        let mut client = gateway.client().await;
+        client
+            .send(format!(
+                "POST /no HTTP/1.1\r\nhost: test\r\n{framing}\r\n\r\n"
+            ))
+            .await;
+        let reply = client.response().await;
+        // The last one might have come to its end: it is waited for a little.
+        let announced = (framing != "content-length: 1000").then_some("close");
+        assert_eq!(
+            (reply.status(), reply.header("connection")),
+            (403, announced)
+        );
+        client.closed().await;
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,47 @@ async fn trailers_pass_both_ways_over_http1() {
 }
 
 #[tokio::test]
+async fn trailers_are_announced_only_where_they_follow() {
+    let chunked = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-sum: 7\r\n\r\n";
+    let counted = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ncontent-length: 2\r\n\r\nok";
+    let takes = "connection: te\r\nte: trailers\r\n";
+    for (reply, version, fields, announced) in [
+        (chunked, "1.1", takes, Some("x-sum")),
+        (chunked, "1.1", "", None),
+        (chunked, "1.0", takes, None),
+        (counted, "1.1", "", None),
+        (counted, "1.0", "", None),
+    ] {
+        let gateway = TestGateway::to(Upstream::fixed(reply).await).await;
+        let request = format!("GET / HTTP/{version}\r\nhost: test\r\n{fields}\r\n");
+        let got = gateway.ask(request).await;
+        assert_eq!(
+            got.header("trailer"),
+            announced,
+            "{version} {fields:?} {reply:?}"
+        );
+        assert_eq!(got.trailer("x-sum"), announced.map(|_| "7"));
+    }
+    // The same on the way up.
+    let gateway = TestGateway::to(Upstream::mirror().await).await;
+    for (framing, body, announced) in [
+        ("transfer-encoding: chunked", "0\r\nx-sum: 7\r\n\r\n", true),
+        ("content-length: 2", "ok", false),
+    ] {
+        let head = "POST / HTTP/1.1\r\nhost: test\r\ntrailer: x-sum";
+        let got = gateway
+            .ask(format!("{head}\r\n{framing}\r\n\r\n{body}"))
+            .await;
+        assert_eq!(
+            got.text().contains("trailer: x-sum\n"),
+            announced,
+            "{}",
+            got.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn trailers_are_dropped_for_a_client_that_does_not_take_them() {
     let upstream = Upstream::fixed(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-check: 9\r\n\r\n",

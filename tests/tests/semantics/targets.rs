@@ -106,6 +106,19 @@ async fn a_path_is_forwarded_as_it_was_matched() {
 }
 
 #[tokio::test]
+async fn the_log_has_the_path_as_it_was_sent_and_no_query() {
+    let gateway = mirror().await;
+    for (target, path) in [
+        ("/a/./b/../%7Ec?token=secret", "/a/./b/../%7Ec"),
+        ("http://test/x%2fy?token=secret", "/x%2fy"),
+        ("//a//", "//a//"),
+    ] {
+        gateway.get(target).await;
+        assert_eq!(gateway.ended().await.path, path, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn slashes_are_merged_where_that_is_asked_for() {
     let upstream = Upstream::mirror().await;
     let yaml = portcullis_tests::route_to(upstream, "", "")

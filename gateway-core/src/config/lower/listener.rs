@@ -95,6 +95,7 @@ fn http(raw: &RawListener, problems: &mut Diagnostics) -> HttpSettings {
             head: timeout_or_never(timeouts.head),
             idle: timeout_or_never(timeouts.idle),
             body_idle: timeout_or_never(timeouts.body_idle),
+            write_idle: timeout_or_never(timeouts.write_idle),
         },
         http2: Http2Settings {
             max_concurrent_streams: limits.max_streams.get(),

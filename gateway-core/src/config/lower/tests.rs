@@ -137,7 +137,7 @@ listeners:
     forwarded: off
     merge_slashes: true
     limits: { max_connections: 1, max_requests_in_flight: 2, max_head_bytes: 16KiB, max_headers: 50, max_streams: 10 }
-    timeouts: { detect: 1s, head: 2s, idle: 0s, body_idle: 4s }
+    timeouts: { detect: 1s, head: 2s, idle: 0s, body_idle: 4s, write_idle: 5s }
 routes:
   - name: a
     listeners: [web, web]

@@ -259,6 +259,9 @@ pub struct RawListenerTimeouts {
     pub idle: TimeSpan,
     /// Between two pieces of a request's body. Default: `60s`.
     pub body_idle: TimeSpan,
+    /// How long a client may read nothing while a reply, or what comes through a tunnel, waits for it; then its
+    /// connection or stream is reset. Default: `60s`.
+    pub write_idle: TimeSpan,
 }
 
 impl Default for RawListenerTimeouts {
@@ -268,12 +271,14 @@ impl Default for RawListenerTimeouts {
             head,
             idle,
             body_idle,
+            write_idle,
         } = ConnTimeouts::default();
         Self {
             detect: detect.into(),
             head: head.into(),
             idle: idle.into(),
             body_idle: body_idle.into(),
+            write_idle: write_idle.into(),
         }
     }
 }

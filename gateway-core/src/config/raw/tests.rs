@@ -109,7 +109,7 @@ listeners:
     forwarded: rfc7239
     merge_slashes: true
     limits: { max_connections: 1, max_requests_in_flight: 2, max_head_bytes: 16KiB, max_headers: 50, max_streams: 10 }
-    timeouts: { detect: 1s, head: 2s, idle: 3s, body_idle: 4s }
+    timeouts: { detect: 1s, head: 2s, idle: 3s, body_idle: 4s, write_idle: 5s }
     reuse_port: false
 routes:
   - name: a
@@ -266,7 +266,7 @@ match.path = { exakt = '/a' }
     let expected = r#"g.toml:5:8: error: expected a duration such as 5s, found the string "5" (at listeners[0].timeouts.head)
   hint: write the unit: 5s
 g.toml:6:1: error: unknown key `x` (at listeners[0].timeouts.x)
-  hint: known keys: detect, head, idle, body_idle
+  hint: known keys: detect, head, idle, body_idle, write_idle
 g.toml:8:8: error: expected a string, found the number 5 (at routes[0].name)
   hint: put the value in quotes
 g.toml:9:1: error: missing key `name` (at routes[1])

@@ -41,6 +41,7 @@ fn response(
         method: &method,
         framing,
         connection,
+        trailers: true,
         date: DATE,
     };
     let encoded = encode_response_head(&mut out, &line, headers);
@@ -406,6 +407,7 @@ fn a_date_is_added_only_where_there_is_none() {
             method: &Method::GET,
             framing: BodyFraming::Empty,
             connection: ConnectionDirective::KeepAlive,
+            trailers: true,
             date: DATE,
         };
         encode_response_head(&mut out, &line, &headers);

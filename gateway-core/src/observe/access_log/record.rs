@@ -39,7 +39,8 @@ pub struct AccessRecord<'a> {
     pub scheme: &'a str,
     /// The authority the client asked for.
     pub host: &'a str,
-    /// The path as the client sent it, without the query; empty when the head could not be parsed.
+    /// The path as the client sent it, before it was normalised, without the query; empty when the head could not be
+    /// parsed.
     pub path: &'a str,
     /// The query without `?`; written only when the log is configured to.
     pub query: Option<&'a str>,

@@ -22,7 +22,7 @@ pub struct Metrics {
 
 pub(super) struct Registry {
     shards: usize,
-    max_series: usize,
+    pub(super) max_series: usize,
     /// Seconds since the epoch when the registry was made.
     pub(super) started: f64,
     state: Mutex<State>,
@@ -190,6 +190,16 @@ impl Registry {
 
     pub(super) fn callbacks(&self) -> Vec<Callback> {
         self.lock().callbacks.values().cloned().collect()
+    }
+
+    /// Counts what a scrape had to add up. It is counted anew at each one, so the most there ever was counts.
+    pub(super) fn note_overflows(&self, scrape: &Scrape) {
+        let full = scrape.families.iter();
+        for (name, family) in full.filter(|(_, family)| family.overflowed > 0) {
+            let mut state = self.lock();
+            let count = state.overflowed.entry(name.as_str().into()).or_default();
+            *count = (*count).max(family.overflowed);
+        }
     }
 
     pub(super) fn forget_callback(&self, id: u64) {

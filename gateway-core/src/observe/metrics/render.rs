@@ -25,11 +25,12 @@ enum Sample {
 }
 
 pub(super) fn render(registry: &Registry) -> String {
-    let mut scrape = Scrape::default();
+    let mut scrape = Scrape::bounded(registry.max_series);
     process::collect(&mut scrape, registry.started);
     for callback in registry.callbacks() {
         callback(&mut scrape);
     }
+    registry.note_overflows(&scrape);
 
     let mut families = BTreeMap::new();
     for (name, kind, help, series) in live(registry, &mut scrape) {
@@ -43,7 +44,7 @@ pub(super) fn render(registry: &Registry) -> String {
             samples: BTreeMap::new(),
         });
         if family.kind == kind {
-            for (labels, value) in scraped.samples {
+            for (labels, value) in scraped.samples.into_iter().chain(scraped.other) {
                 family
                     .samples
                     .entry(labels.into())

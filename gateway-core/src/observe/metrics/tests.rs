@@ -210,6 +210,34 @@ fn callbacks_report_at_scrape_while_their_guard_lives() {
 }
 
 #[test]
+fn what_callbacks_report_is_bounded_too() {
+    let metrics = Metrics::new(1, 2);
+    let guard = metrics.on_scrape(|scrape| {
+        for user in ["a", "b", "c", "a", "d"] {
+            scrape.counter("x", "X.", &[("user", user)], 2.0);
+        }
+        scrape.gauge("y", "Y.", &[], 1.0);
+    });
+    for _ in 0..2 {
+        assert_eq!(
+            shown(&metrics),
+            "# HELP portcullis_metrics_overflow_total Label sets that share the series `other` because their family was full.\n\
+             # TYPE portcullis_metrics_overflow_total counter\n\
+             portcullis_metrics_overflow_total{family=\"x_total\"} 2\n\
+             # HELP x_total X.\n\
+             # TYPE x_total counter\n\
+             x_total{user=\"a\"} 2\n\
+             x_total{user=\"b\"} 2\n\
+             x_total{user=\"other\"} 4\n\
+             # HELP y Y.\n\
+             # TYPE y gauge\n\
+             y 1\n"
+        );
+    }
+    drop(guard);
+}
+
+#[test]
 fn additions_of_many_workers_add_up() {
     const WORKERS: usize = 6;
     const ROUNDS: usize = 20_000;

@@ -74,6 +74,8 @@ pub(super) struct OutBuf {
     /// How much of `tail` was written.
     sent: usize,
     dirty: bool,
+    /// Whether the transport took anything since [`start_untouched`](Self::start_untouched).
+    touched: bool,
 }
 
 impl OutBuf {
@@ -111,6 +113,30 @@ impl OutBuf {
     /// Whether nothing waits and nothing is left to flush.
     pub(super) fn is_clean(&self) -> bool {
         !self.dirty
+    }
+
+    /// Counts anew from here whether anything is written.
+    pub(super) fn start_untouched(&mut self) {
+        self.touched = false;
+    }
+
+    /// Whether the transport has taken nothing since [`start_untouched`](Self::start_untouched).
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.touched
+    }
+
+    /// Everything that waits, if the transport has taken nothing since [`start_untouched`](Self::start_untouched).
+    pub(super) fn take_unsent(&mut self) -> Option<BytesMut> {
+        if self.touched {
+            return None;
+        }
+        let mut all = BytesMut::with_capacity(self.len());
+        for data in self.queue.drain(..) {
+            all.extend_from_slice(&data);
+        }
+        all.extend_from_slice(&self.tail[self.sent..]);
+        *self = Self::default();
+        Some(all)
     }
 
     /// Gives memory back once everything was written.
@@ -159,6 +185,7 @@ impl OutBuf {
     }
 
     fn advance(&mut self, mut written: usize) {
+        self.touched = true;
         while written > 0 {
             let Some(front) = self.queue.front_mut() else {
                 self.sent += written;

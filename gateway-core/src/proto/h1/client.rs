@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version};
 
 use super::buffer::{OutBuf, is_quiet, poll_read_body, poll_read_head};
@@ -70,10 +70,12 @@ pub(crate) struct SendLimits {
 #[derive(Debug)]
 pub(crate) struct SendFailure {
     pub(crate) error: GatewayError,
-    /// The body, when nothing was taken from it.
+    /// The body, whole, if it can be sent again.
     pub(crate) body: Option<Body>,
     /// The connection had been idle in the pool and broke before a byte of the response: it was stale.
     pub(crate) stale: bool,
+    /// The connection took not a byte of the request.
+    pub(crate) unsent: bool,
 }
 
 impl Connection {
@@ -201,8 +203,10 @@ pub(crate) async fn send(
         seen: (0, 0),
     };
     let mut received = false;
+    let mut head_length = 0;
     let result = {
         let conn = lease.connection();
+        conn.out.start_untouched();
         let encoded = encode_request_head(
             conn.out.tail(),
             outgoing.method,
@@ -217,6 +221,7 @@ pub(crate) async fn send(
         );
         match encoded {
             Ok(()) => {
+                head_length = conn.out.len();
                 exchange_heads(
                     conn,
                     &mut sending,
@@ -235,19 +240,26 @@ pub(crate) async fn send(
     match result {
         Ok(head) => Ok(respond(lease, sending, head, limits)),
         Err(error) => {
-            let stale = lease.was_reused()
-                && !received
-                && matches!(error.class(), ErrorClass::UpstreamReset);
-            let body = sending.writer.into_untouched();
-            let safety = if stale {
-                RetrySafety::Idempotent
-            } else {
-                error.retry_safety()
+            let broke = !received && matches!(error.class(), ErrorClass::UpstreamReset);
+            let stale = broke && lease.was_reused();
+            let conn = lease.connection();
+            let unsent = if broke { conn.out.take_unsent() } else { None };
+            let safety = match &unsent {
+                Some(_) => RetrySafety::NotSent,
+                None if stale => RetrySafety::Idempotent,
+                None => error.retry_safety(),
             };
             Err(SendFailure {
                 error: error.with_retry(safety),
-                body,
                 stale,
+                unsent: unsent.is_some(),
+                body: match unsent {
+                    Some(mut unsent) => {
+                        unsent.advance(head_length.min(unsent.len()));
+                        sending.writer.into_whole(unsent, &conn.limits)
+                    }
+                    None => sending.writer.into_untouched(),
+                },
             })
         }
     }
@@ -271,8 +283,10 @@ async fn exchange_heads(
                 match sending.poll(conn, task) {
                     Poll::Ready(Ok(())) => sent = true,
                     Poll::Ready(Err(error)) => {
-                        // The upstream may have answered before it stopped reading: look once more.
+                        // The upstream may have answered before it stopped reading: look once more. What it
+                        // said before it got anything is no answer, though.
                         if error.class() != ErrorClass::UpstreamReset
+                            || conn.out.is_untouched()
                             || !matches!(read_head(conn, task), Poll::Ready(Ok(read)) if read > 0)
                         {
                             return Poll::Ready(Err(error));

@@ -17,6 +17,8 @@ use crate::timer::LazyTimer;
 
 /// How long a client may be silent before it counts as gone.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How much of an unread request body is thrown away to keep a connection usable.
+pub(super) const DISCARD_LIMIT: u64 = 256 * 1024;
 /// How long the whole takes at most, however much the client sends.
 const LONGEST: Duration = Duration::from_secs(15);
 
@@ -60,6 +62,50 @@ pub(super) async fn shut(shared: &Arc<Shared>) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending => timer.poll_elapsed(task),
         }
+    })
+    .await;
+}
+
+/// Throws away the little that is left of a request's body nobody wants, so that the connection can be kept; false
+/// when that is more than a little, or does not come.
+pub(super) async fn drain(shared: &Arc<Shared>) -> bool {
+    let mut timer = LazyTimer::default();
+    timer.set(Some(Clock.now() + SILENCE));
+    let mut budget = DISCARD_LIMIT;
+    poll_fn(|task| {
+        let mut conn = shared.lock();
+        loop {
+            if conn.discard_arrived(&mut budget) {
+                return Poll::Ready(true);
+            }
+            if budget == 0 || conn.body_error || conn.eof {
+                return Poll::Ready(false);
+            }
+            match conn.poll_read_head(task) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => return timer.poll_elapsed(task).map(|()| false),
+            }
+        }
+    })
+    .await
+}
+
+/// Ends the gateway's direction of a tunnel and waits until the client's is over too.
+pub(super) async fn end_tunnel(shared: &Arc<Shared>) {
+    let mut shut = false;
+    poll_fn(|task| {
+        let mut conn = shared.lock();
+        if !shut {
+            // A client that takes no end has left; whoever reads from it will find out.
+            let _ = ready!(poll_shut(&mut conn, task));
+            shut = true;
+        }
+        if conn.body_dropped {
+            return Poll::Ready(());
+        }
+        conn.tunnel_waker = Some(task.waker().clone());
+        Poll::Pending
     })
     .await;
 }

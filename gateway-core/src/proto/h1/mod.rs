@@ -6,6 +6,7 @@ mod linger;
 mod reply;
 mod request_body;
 mod response_body;
+mod restored;
 mod server;
 mod server_conn;
 mod spare;

@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
 
-use super::server_conn::{Shared, Tunnel};
+use super::linger::{DISCARD_LIMIT, end_tunnel};
+use super::server_conn::{ServerConn, Shared, Tunnel};
 use super::writer::{BodyWriter, Filled};
 use crate::body::Body;
 use crate::clock::Clock;
@@ -19,12 +21,11 @@ use crate::http1::{
     encode_response_head,
 };
 
-/// How much of an unread request body is thrown away to keep a connection usable.
-const DISCARD_LIMIT: u64 = 256 * 1024;
-
 /// What becomes of the connection after a reply.
 pub(super) enum Next {
     Request,
+    /// Another request, once the rest of this one's body is out of the way.
+    Drain,
     Close,
     Broken,
 }
@@ -83,22 +84,15 @@ pub(super) async fn write_response(
                 conn.tunnel = Tunnel::None;
             }
         }
-        // A client that was not told to send its body may keep it: what comes next cannot be told apart.
         let unasked = std::mem::take(&mut conn.continue_pending);
         conn.interim_allowed = false;
-        // A body that was refused unread leaves the connection in doubt unless its end has arrived.
-        let mut budget = DISCARD_LIMIT;
-        let unread = !switching
-            && !conn.decoder.is_done()
-            && (conn.body_dropped || unasked)
-            && !conn.discard_arrived(&mut budget);
         let directive = if switching {
             ConnectionDirective::Upgrade
         } else if !request.keep_alive
-            || unread
             || conn.body_error
             || framing == BodyFraming::UntilClose
             || cx.handle.is_closing()
+            || leaves_doubt(&mut conn, unasked, parts.status)
         {
             ConnectionDirective::Close
         } else {
@@ -110,9 +104,15 @@ pub(super) async fn write_response(
             method: &request.method,
             framing,
             connection: directive,
+            trailers: request.trailers,
             date: &date::cached(Clock.wall()),
         };
         let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
+        // Until it is whole, a body that ends with the connection must not end in order.
+        let unframed = encoded.framing == BodyFraming::UntilClose && !switching;
+        if unframed {
+            conn.io.reset_on_close(true);
+        }
         let body = if encoded.framing == BodyFraming::Empty {
             Body::empty()
         } else {
@@ -121,35 +121,67 @@ pub(super) async fn write_response(
         Writing {
             writer: BodyWriter::new(body, encoded.framing, request.trailers),
             keep: encoded.keep_alive,
+            unframed,
         }
     };
-    let result = poll_fn(|task| poll_write(shared, &mut writer.writer, task)).await;
+    let idle = cx.settings().timeouts.write_idle;
+    let result = poll_fn(|task| poll_write(shared, &mut writer.writer, idle, task)).await;
     let written = writer.writer.written();
     result?;
+    if switching {
+        end_tunnel(shared).await;
+        return Ok((Next::Close, written));
+    }
     let mut conn = shared.lock();
+    if writer.unframed {
+        conn.io.reset_on_close(false);
+    }
+    Ok((next(&mut conn, writer.keep), written))
+}
+
+/// Whether a request body that is not read to its end makes the connection unusable, so that its end is announced
+/// with the reply. A little is thrown away behind the reply instead.
+fn leaves_doubt(conn: &mut ServerConn, unasked: bool, status: StatusCode) -> bool {
     let mut budget = DISCARD_LIMIT;
-    let clean = conn.tunnel == Tunnel::None
-        && (conn.decoder.is_done() || conn.discard_arrived(&mut budget))
-        && !conn.body_error;
-    Ok((
-        if writer.keep && clean {
-            Next::Request
-        } else {
-            Next::Close
-        },
-        written,
-    ))
+    if conn.decoder.is_done() || (conn.body_dropped || unasked) && conn.discard_arrived(&mut budget)
+    {
+        return false;
+    }
+    match conn.decoder.remaining_hint() {
+        // A client that was not told to send its body may keep it: what comes next cannot be told apart.
+        _ if unasked => true,
+        Some(left) => left > budget,
+        // An upload that goes on while it is answered may well come to its end; after an error it rarely does.
+        None => conn.body_dropped || status.is_client_error() || status.is_server_error(),
+    }
+}
+
+/// What comes after a whole reply.
+fn next(conn: &mut ServerConn, keep: bool) -> Next {
+    let mut budget = DISCARD_LIMIT;
+    if !keep || conn.body_error {
+        Next::Close
+    } else if conn.decoder.is_done() || conn.discard_arrived(&mut budget) {
+        Next::Request
+    } else if conn.body_dropped && budget > 0 && !conn.body_error {
+        Next::Drain
+    } else {
+        Next::Close
+    }
 }
 
 struct Writing {
     writer: BodyWriter,
     keep: bool,
+    /// Its end is that of the connection.
+    unframed: bool,
 }
 
 /// Moves the body to the client as fast as both allow, and notices a client that leaves meanwhile.
 fn poll_write(
     shared: &Arc<Shared>,
     writer: &mut BodyWriter,
+    idle: Duration,
     task: &mut Context<'_>,
 ) -> Poll<Result<(), GatewayError>> {
     loop {
@@ -166,9 +198,7 @@ fn poll_write(
                 return Poll::Ready(Err(error));
             }
         };
-        let flushed = conn.poll_flush(task).map_err(|error| {
-            GatewayError::new(ErrorClass::ClientGone, "writing the reply").with_source(error)
-        })?;
+        let flushed = conn.poll_deliver(idle, task)?;
         match (filled, flushed) {
             (Filled::Done, Poll::Ready(())) => return Poll::Ready(Ok(())),
             (Filled::Full, Poll::Ready(())) => {}

@@ -103,7 +103,11 @@ impl RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.shared.lock().body_dropped = true;
+        let mut conn = self.shared.lock();
+        conn.body_dropped = true;
+        if let Some(waker) = conn.tunnel_waker.take() {
+            waker.wake();
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The body of a response, read from the endpoint's connection by whoever polls it.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -10,6 +12,7 @@ use crate::clock::Clock;
 use crate::error::{ErrorClass, GatewayError, Origin};
 use crate::http1::Chunk;
 use crate::pool::Lease;
+use crate::spawn::spawn;
 use crate::upstream::InFlight;
 
 /// A response's body. While it is read it also sends what is left of the request, so both directions flow
@@ -86,7 +89,9 @@ impl ResponseBody {
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Ok(Chunk::End(trailers)) => {
-                    self.finish();
+                    if !self.leave_half() {
+                        self.finish();
+                    }
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                 }
                 Ok(Chunk::NeedMore) => {}
@@ -131,6 +136,23 @@ impl ResponseBody {
         }
     }
 
+    /// The upstream has ended its direction of a tunnel: the client's goes on by itself, if it has not ended yet.
+    fn leave_half(&mut self) -> bool {
+        let Some(sending) = self.sending.take_if(|sending| sending.is_tunnel()) else {
+            return false;
+        };
+        let Some(lease) = self.lease.take() else {
+            return false;
+        };
+        spawn(send_on(
+            lease,
+            sending,
+            self.limits.idle,
+            self.in_flight.take(),
+        ));
+        true
+    }
+
     fn finish(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.finish(self.reusable && self.sending.is_none() && !self.eof);
@@ -147,4 +169,26 @@ impl ResponseBody {
         self.left
             .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// Carries the client's direction of a tunnel whose other one has ended, until it ends too or is silent for too long.
+async fn send_on(
+    mut lease: Lease,
+    mut sending: Sending,
+    idle: Option<Duration>,
+    _in_flight: Option<InFlight>,
+) {
+    lease.connection().timer.set(None);
+    poll_fn(|task| {
+        let conn = lease.connection();
+        // Whoever breaks it, nobody is left to be told.
+        if sending.poll(conn, task).is_ready() {
+            return Poll::Ready(());
+        }
+        if !conn.timer.is_set() {
+            conn.timer.set(idle.map(|idle| Clock.now() + idle));
+        }
+        conn.timer.poll_elapsed(task)
+    })
+    .await;
 }

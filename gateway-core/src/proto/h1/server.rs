@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use bytes::BytesMut;
 use http::{Method, Version};
 
-use super::linger::{linger, shut};
+use super::linger::{drain, linger, shut};
 use super::reply::{Next, ReplyTo, write_response};
 use super::request_body::RequestBody;
 use super::server_conn::{Shared, Tunnel};
@@ -58,6 +58,11 @@ pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End 
         first = false;
         match serve_one(&shared, head, cx).await {
             Next::Request => {}
+            Next::Drain if drain(&shared).await => {}
+            Next::Drain => {
+                linger(&shared).await;
+                return End::Clean;
+            }
             Next::Close => {
                 linger(&shared).await;
                 return End::Clean;

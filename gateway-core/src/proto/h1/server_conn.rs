@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::buffer::{OutBuf, poll_read_body, poll_read_head};
 use crate::clock::Clock;
+use crate::conn::write_timeout;
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Interim;
 use crate::http1::{BodyDecoder, BodyFraming, Chunk, HeadLimits, encode_interim};
@@ -39,6 +40,7 @@ impl Shared {
             body_error: false,
             body_idle: Duration::from_secs(60),
             body_timer: LazyTimer::default(),
+            write_timer: LazyTimer::default(),
             interim_allowed: false,
         }))
     }
@@ -71,6 +73,7 @@ pub(super) struct ServerConn {
     pub(super) body_error: bool,
     body_idle: Duration,
     body_timer: LazyTimer,
+    write_timer: LazyTimer,
     pub(super) interim_allowed: bool,
 }
 
@@ -91,6 +94,34 @@ impl ServerConn {
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.out.poll_flush(&mut self.io, cx)
+    }
+
+    /// Writes what waits. Pending for longer than `idle` without a byte being taken, it is an error: the client
+    /// does not read.
+    pub(super) fn poll_deliver(
+        &mut self,
+        idle: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), GatewayError>> {
+        self.out.start_untouched();
+        match self.poll_flush(cx) {
+            Poll::Ready(result) => {
+                self.write_timer.set(None);
+                Poll::Ready(result.map_err(|error| {
+                    GatewayError::new(ErrorClass::ClientGone, "writing the reply")
+                        .with_source(error)
+                }))
+            }
+            Poll::Pending => {
+                if !self.out.is_untouched() || !self.write_timer.is_set() {
+                    self.write_timer.set(Some(Clock.now() + idle));
+                }
+                ready!(self.write_timer.poll_elapsed(cx));
+                // What the kernel still holds is for nobody.
+                self.io.reset_on_close(true);
+                Poll::Ready(Err(write_timeout()))
+            }
+        }
     }
 
     pub(super) fn send_continue(&mut self) {

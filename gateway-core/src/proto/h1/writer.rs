@@ -4,14 +4,15 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
 
 use super::buffer::OutBuf;
+use super::restored::Restored;
 use crate::body::Body;
 use crate::error::{ErrorClass, GatewayError};
-use crate::http1::{BodyFraming, encode_chunk_header, encode_last_chunk};
+use crate::http1::{BodyFraming, HeadLimits, encode_chunk_header, encode_last_chunk};
 
 /// No more frames are taken from a body while this much waits to be written.
 const HIGH_WATER: usize = 256 * 1024;
@@ -69,6 +70,18 @@ impl BodyWriter {
     pub(super) fn into_untouched(self) -> Option<Body> {
         (self.written == 0 && !self.done || matches!(self.framing, BodyFraming::Empty))
             .then_some(self.body)
+    }
+
+    /// Gives the body back as it was before anything was taken from it: `unsent` is all that came of it, read
+    /// back by the framing it was written with. `None` if that cannot be told.
+    pub(super) fn into_whole(self, unsent: BytesMut, limits: &HeadLimits) -> Option<Body> {
+        if self.written == 0 && !self.done {
+            return Some(self.body);
+        }
+        match self.framing {
+            BodyFraming::Empty => Some(self.body),
+            framing => Restored::read(framing, unsent, self.body, limits).map(Body::new),
+        }
     }
 
     /// Moves frames from the body to `out` until there is no more, none now, or enough waits.

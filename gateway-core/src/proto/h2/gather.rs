@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::clock::Clock;
 use crate::pool::Place;
+use crate::timer::LazyTimer;
 use crate::transport::Transport;
 
 /// The engine has to wait for the peer when this much is gathered.
@@ -35,6 +37,8 @@ struct Inner {
     buf: Vec<u8>,
     sent: usize,
     dirty: bool,
+    /// Everything that was ever written.
+    written: u64,
     /// The engine has let go of the connection.
     left: bool,
     blocked: Arc<Blocked>,
@@ -74,6 +78,7 @@ pub(super) fn gather(io: Transport, place: Option<Place>) -> (Gather, Gathered) 
         buf: Vec::new(),
         sent: 0,
         dirty: false,
+        written: 0,
         left: false,
         waker: Waker::from(blocked.clone()),
         blocked,
@@ -100,6 +105,40 @@ impl Gathered {
             let done = connection.as_mut().poll(cx);
             if let Poll::Ready(Err(_)) = self.poll_send(cx) {
                 return Poll::Ready(None);
+            }
+            done.map(Some)
+        })
+        .await
+    }
+
+    /// As [`drive`](Self::drive), but a peer that takes nothing for `idle` while something waits ends the
+    /// connection; `stalled` is told before.
+    pub(super) async fn drive_within<C: Future>(
+        &self,
+        connection: C,
+        idle: Duration,
+        stalled: impl Fn(),
+    ) -> Option<C::Output> {
+        let mut connection = pin!(connection);
+        let mut timer = LazyTimer::default();
+        let mut seen = 0;
+        poll_fn(|cx| {
+            let done = connection.as_mut().poll(cx);
+            match self.poll_send(cx) {
+                Poll::Ready(Ok(())) => timer.set(None),
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let written = lock(&self.0).written;
+                    if written != seen || !timer.is_set() {
+                        seen = written;
+                        timer.set(Some(Clock.now() + idle));
+                    }
+                    if done.is_pending() && timer.poll_elapsed(cx).is_ready() {
+                        stalled();
+                        lock(&self.0).io.reset_on_close(true);
+                        return Poll::Ready(None);
+                    }
+                }
             }
             done.map(Some)
         })
@@ -137,6 +176,7 @@ impl Inner {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
+            self.written += written as u64;
         }
         if self.dirty {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;

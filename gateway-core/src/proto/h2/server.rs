@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE, EXPECT, HOST, UPGRADE};
@@ -17,7 +19,7 @@ use super::gather::{Gather, gather};
 use super::stream::StreamBody;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::conn::{ConnCx, ExchangeReport};
+use crate::conn::{ConnCx, ExchangeReport, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
@@ -44,7 +46,9 @@ pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
             Err(_) => tracing::debug!("http/2 handshake took too long"),
         }
     };
-    if gathered.drive(connection).await.is_some() {
+    let write_idle = settings.timeouts.write_idle;
+    let driven = gathered.drive_within(connection, write_idle, || cx.handle.stall());
+    if driven.await.is_some() {
         gathered.finish().await;
     }
 }
@@ -107,12 +111,29 @@ async fn accept(mut connection: Connection<Gather, Bytes>, cx: &Arc<ConnCx>) {
 /// The sending half of a stream, shared by the reply, interim replies and `100 Continue`.
 pub(super) struct StreamShared {
     respond: Mutex<SendResponse<Bytes>>,
-    continue_pending: std::sync::atomic::AtomicBool,
+    continue_pending: AtomicBool,
+    /// Whether nobody reads the request's body any more, and who wants to know.
+    body_over: AtomicBool,
+    waker: AtomicWaker,
 }
 
 impl StreamShared {
     fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request's body is read no more.
+    pub(super) fn body_over(&self) {
+        self.body_over.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn poll_body_over(&self, task: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(task.waker());
+        match self.body_over.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// The body is wanted: a client that waits for permission gets it.
@@ -142,6 +163,8 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
         respond: Mutex::new(respond),
+        body_over: AtomicBool::new(request.body().is_end_stream()),
+        waker: AtomicWaker::new(),
     });
     let received = Arc::new(AtomicU64::new(0));
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
@@ -152,7 +175,8 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
         Err(error) => {
             let response = settle(error, &exchange);
             report.head(response.status());
-            if let Ok(sent) = reply(&shared, response, &Method::GET, false).await {
+            let idle = cx.settings().timeouts.write_idle;
+            if let Ok(sent) = reply(&shared, response, &Method::GET, false, idle).await {
                 report.complete(0, sent);
             }
             return;
@@ -177,10 +201,27 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     // Writing the reply may take as long as the client likes; the generation need not wait for it.
     drop(entry);
     let Some(outcome) = outcome else { return };
-    let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
+    let response = outcome
+        .and_then(|response| match tunnel {
+            true => Upgrade::check_extended(response),
+            false => Ok(response),
+        })
+        .unwrap_or_else(|error| settle(error, &exchange));
     report.head(response.status());
-    match reply(&shared, response, &method, tunnel).await {
-        Ok(sent) => report.complete(received.load(Ordering::Relaxed), sent),
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let idle = cx.settings().timeouts.write_idle;
+    match reply(&shared, response, &method, tunnel, idle).await {
+        Ok(sent) => {
+            if switched {
+                // The client's direction of a tunnel may go on when the upstream has ended its own.
+                poll_fn(|task| shared.poll_body_over(task)).await;
+            }
+            report.complete(received.load(Ordering::Relaxed), sent);
+        }
+        // The connection broke under the stream because nothing of it was read.
+        Err(error) if error.class() == ErrorClass::ClientGone && cx.handle.is_stalled() => {
+            report.failed(&write_timeout());
+        }
         Err(error) => report.failed(&error),
     }
 }
@@ -271,6 +312,7 @@ async fn reply(
     response: Response,
     method: &Method,
     tunnel: bool,
+    idle: Duration,
 ) -> Result<u64, GatewayError> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -313,6 +355,8 @@ async fn reply(
         stream,
         body,
         waiting: None,
+        idle,
+        timer: LazyTimer::default(),
         sent: 0,
     }
     .await
@@ -329,6 +373,9 @@ struct Pump {
     stream: SendStream<Bytes>,
     body: Body,
     waiting: Option<Bytes>,
+    /// How long the client may open no window for what waits.
+    idle: Duration,
+    timer: LazyTimer,
     sent: u64,
 }
 
@@ -412,10 +459,16 @@ impl Pump {
                 }
                 Poll::Pending => {
                     self.waiting = Some(data);
-                    return Poll::Pending;
+                    if !self.timer.is_set() {
+                        self.timer.set(Some(Clock.now() + self.idle));
+                    }
+                    ready!(self.timer.poll_elapsed(task));
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(write_timeout()));
                 }
             }
         }
+        self.timer.set(None);
         let part = data.split_to(data.len().min(self.stream.capacity()));
         self.sent += part.len() as u64;
         let end = data.is_empty() && self.body.is_end_stream();

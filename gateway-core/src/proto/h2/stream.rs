@@ -79,6 +79,12 @@ impl StreamBody {
     }
 }
 
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.shared.body_over();
+    }
+}
+
 fn gone(error: h2::Error) -> GatewayError {
     GatewayError::new(ErrorClass::ClientGone, "reading an HTTP/2 request body").with_source(error)
 }

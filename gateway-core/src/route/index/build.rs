@@ -97,18 +97,21 @@ pub(super) fn build<T>(routes: Vec<RouteSpec<T>>) -> Result<RouteIndex<T>, Compi
 
     let mut entries = Vec::with_capacity(drafts.len());
     let mut items = Vec::with_capacity(drafts.len());
-    let (mut prefixes, mut patterns) = (Vec::new(), Vec::new());
+    let (mut literals, mut patterns) = (Vec::new(), Vec::new());
     for (id, draft) in drafts.iter().enumerate() {
         let (key, reach, path) = match draft.path.map(PathPattern::kind) {
             None => (&[][..], Reach::Text, EntryPath::Any),
-            Some(PathKind::Exact(text)) => (text.as_bytes(), Reach::Whole, EntryPath::Exact),
+            Some(PathKind::Exact(text)) => {
+                let at = push(&mut literals, Arc::clone(text));
+                (text.as_bytes(), Reach::Whole, EntryPath::Exact(at))
+            }
             Some(PathKind::Prefix(text)) => {
-                let at = push(&mut prefixes, Arc::clone(text));
+                let at = push(&mut literals, Arc::clone(text));
                 let key = text.trim_end_matches('/').as_bytes();
                 (key, Reach::Segment, EntryPath::Prefix(at))
             }
             Some(PathKind::StringPrefix(text)) => {
-                let at = push(&mut prefixes, Arc::clone(text));
+                let at = push(&mut literals, Arc::clone(text));
                 (text.as_bytes(), Reach::Text, EntryPath::Prefix(at))
             }
             Some(PathKind::Regex(pattern)) => {
@@ -135,7 +138,7 @@ pub(super) fn build<T>(routes: Vec<RouteSpec<T>>) -> Result<RouteIndex<T>, Compi
     Ok(RouteIndex {
         routes,
         entries,
-        prefixes,
+        literals,
         patterns,
         hosts,
         paths,

@@ -43,7 +43,7 @@ pub struct RouteIndex<T> {
     routes: Vec<RouteSpec<T>>,
     /// Best first: the position of an entry is its rank, and what the rest of the index calls its id.
     entries: Vec<Entry>,
-    prefixes: Vec<Arc<str>>,
+    literals: Vec<Arc<str>>,
     patterns: Vec<Pattern>,
     hosts: hosts::Hosts,
     paths: trie::Tries,
@@ -63,8 +63,9 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum EntryPath {
     Any,
-    Exact,
-    /// Position in `prefixes`.
+    /// Position in `literals`.
+    Exact(u32),
+    /// Position in `literals`.
     Prefix(u32),
     /// Position in `patterns`; it still has to match.
     Regex(u32),
@@ -100,8 +101,8 @@ impl<T> RouteIndex<T> {
         let route = &self.routes[entry.route as usize];
         let matched = match entry.path {
             EntryPath::Any => MatchedPath::Any,
-            EntryPath::Exact => MatchedPath::Exact,
-            EntryPath::Prefix(at) => MatchedPath::Prefix(&self.prefixes[at as usize]),
+            EntryPath::Exact(at) => MatchedPath::Exact(&self.literals[at as usize]),
+            EntryPath::Prefix(at) => MatchedPath::Prefix(&self.literals[at as usize]),
             EntryPath::Regex(_) => MatchedPath::Regex,
         };
         Selected::new(&route.value, &route.name, matched)

@@ -116,9 +116,9 @@ fn selection_says_what_the_path_was_matched_by() {
         RouteSpec::new("rest", 6),
     ])
     .unwrap();
-    let (s, t, root): (Arc<str>, Arc<str>, Arc<str>) = ("/s".into(), "/t".into(), "/".into());
+    let [e, s, t, root]: [Arc<str>; 4] = ["/e", "/s", "/t", "/"].map(Into::into);
     for (path, value, matched) in [
-        ("/e", 1, MatchedPath::Exact),
+        ("/e", 1, MatchedPath::Exact(&e)),
         ("/s", 2, MatchedPath::Prefix(&s)),
         ("/s/x", 2, MatchedPath::Prefix(&s)),
         ("/tx", 3, MatchedPath::Prefix(&t)),
