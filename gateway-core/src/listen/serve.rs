@@ -223,7 +223,7 @@ mod tests {
             (
                 "connection",
                 of(|(accepted, cell, open)| serve(accepted, cell, open)),
-                512,
+                576,
             ),
             (
                 "connection in HTTP/1",
