@@ -52,13 +52,13 @@ fn request_path_futures_stay_within_their_budgets() {
         ("context of a filter run", size_of::<FilterCx<'_>>(), 512),
         ("stack of a listener", of_handler::<Listener>(), 2048),
         ("selecting a route", of_handler::<SelectRoute>(), 704),
-        ("forwarding", of_handler::<Forward>(), 5120),
+        ("forwarding", of_handler::<Forward>(), 4800),
         (
             "forwarding behind backend filters",
             of_handler::<SendOnce>(),
-            3840,
+            3424,
         ),
-        ("one attempt", of(attempt), 3072),
+        ("one attempt", of(attempt), 2464),
         ("a seam", of_handler::<SharedService>(), 352),
     ]);
 }

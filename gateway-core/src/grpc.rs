@@ -8,6 +8,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::body::Body;
+use crate::error::{GatewayError, chain};
+use crate::exchange::Exchange;
 use crate::handler::Response;
 
 /// `grpc-status`, the code of a call.
@@ -52,6 +54,22 @@ pub fn trailers_only(code: u8, message: &'static str) -> Response {
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     response
+}
+
+/// The trailers that end a call whose deadline has passed after the head of its reply, and a note of that in its
+/// record.
+pub(crate) fn deadline_exceeded(exchange: &Exchange, error: &GatewayError) -> HeaderMap {
+    let mut state = exchange.state();
+    state.reason = Some(error.reason());
+    state.error = Some(chain(error));
+    drop(state);
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("4"));
+    trailers.insert(
+        GRPC_MESSAGE,
+        HeaderValue::from_static("the deadline has passed"),
+    );
+    trailers
 }
 
 /// Reads `grpc-timeout`: up to eight digits and a unit (`H`, `M`, `S`, `m`, `u`, `n`).

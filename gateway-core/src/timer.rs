@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::Sleep;
 
@@ -29,6 +29,18 @@ impl LazyTimer {
     /// Whether a deadline is noted.
     pub(crate) fn is_set(&self) -> bool {
         self.deadline.is_some()
+    }
+
+    /// Forgets the deadline and whom to wake, so that the timer can be kept for somebody else. False when it was
+    /// never armed, and there is nothing to keep.
+    pub(crate) fn rest(&mut self) -> bool {
+        self.deadline = None;
+        let Some(sleep) = &mut self.sleep else {
+            return false;
+        };
+        // Only the last task that polled is woken.
+        let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        true
     }
 
     /// Ready once the noted deadline has passed; else the task is woken when it has.
@@ -63,9 +75,22 @@ impl fmt::Debug for LazyTimer {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
     use std::time::Duration;
 
     use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn fires_at_the_last_noted_deadline() {
@@ -85,5 +110,22 @@ mod tests {
         timer.set(Some(Clock.now() + Duration::from_secs(1)));
         poll_fn(|cx| timer.poll_elapsed(cx)).await;
         assert_eq!(Clock.since(start).as_secs(), 6);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn serves_somebody_else_after_a_rest() {
+        let start = Clock.now();
+        let mut timer = LazyTimer::default();
+        assert!(!timer.rest());
+        timer.set(Some(start + Duration::from_secs(1)));
+        let first = Arc::new(Count::default());
+        let waker = Waker::from(first.clone());
+        let mut task = Context::from_waker(&waker);
+        assert!(timer.poll_elapsed(&mut task).is_pending());
+        assert!(timer.rest());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(first.0.load(Ordering::Relaxed), 0);
+        timer.set(Some(start + Duration::from_secs(5)));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
+        assert_eq!(Clock.since(start).as_secs(), 5);
     }
 }

@@ -142,6 +142,22 @@ where
         + 'static,
     A: Future<Output = ()> + Send + 'static,
 {
+    h2_upstream_with(h2::server::Builder::new(), answer).await
+}
+
+/// The same with settings of the test's own.
+pub async fn h2_upstream_with<F, A>(
+    settings: h2::server::Builder,
+    answer: F,
+) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Fn(Request<RecvStream>, h2::server::SendResponse<Bytes>) -> A
+        + Send
+        + Sync
+        + Clone
+        + 'static,
+    A: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let count = Arc::new(AtomicUsize::new(0));
@@ -149,9 +165,9 @@ where
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             counter.fetch_add(1, Ordering::SeqCst);
-            let answer = answer.clone();
+            let (answer, settings) = (answer.clone(), settings.clone());
             tokio::spawn(async move {
-                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                let Ok(mut connection) = settings.handshake(stream).await else {
                     return;
                 };
                 while let Some(Ok((request, respond))) = connection.accept().await {

@@ -9,6 +9,7 @@
     reason = "a test stops where something unexpected happens"
 )]
 
+mod frames;
 mod gateway;
 mod http2;
 mod peer;
@@ -18,8 +19,9 @@ mod upstream;
 use std::future::Future;
 use std::time::Duration;
 
+pub use frames::{Frame, FramePeer, kind};
 pub use gateway::{Ended, TestGateway, listener, route_to};
-pub use http2::{H2Client, H2Reply, h2_upstream};
+pub use http2::{H2Client, H2Reply, h2_upstream, h2_upstream_with};
 pub use peer::{Message, Peer};
 pub use tls::{alpn, client_config, server_config, tls_client, tls_upstream};
 pub use upstream::{Upstream, free_port};

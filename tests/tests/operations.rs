@@ -11,7 +11,10 @@ use std::sync::Mutex;
 use portcullis::observe::{Event, Observer};
 use portcullis::tls::testing::{CertificateSpec, TestCa};
 use portcullis::{Gateway, GatewayHandle};
-use portcullis_tests::{TestGateway, Upstream, free_port, listener, route_to, within};
+use portcullis_tests::{
+    FramePeer, Peer, TestGateway, Upstream, free_port, listener, route_to, within,
+};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// Passes on the events a test asks for, as words.
@@ -151,6 +154,39 @@ async fn observers_are_told_of_endpoints_that_come_and_go() {
         told,
         ["applied 3".to_owned(), format!("down up {one} removed")]
     );
+}
+
+#[tokio::test]
+async fn connections_of_an_endpoint_that_was_removed_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.yaml");
+    for protocol in ["http1", "http2"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let yaml = route_to(address, "", &format!("protocol: {protocol}"));
+        std::fs::write(&file, &yaml).unwrap();
+        let gateway = TestGateway::files([file.clone()]).await;
+        let mut client = gateway.client().await;
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        if protocol == "http1" {
+            let (stream, _) = within("a connection", listener.accept()).await.unwrap();
+            let mut peer = Peer::tcp(stream);
+            peer.request().await;
+            peer.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            assert_eq!(client.response().await.status(), 204);
+            std::fs::write(&file, yaml.replace(&address.to_string(), "127.0.0.1:1")).unwrap();
+            gateway.handle.reload().unwrap();
+            peer.closed().await;
+        } else {
+            let mut peer = FramePeer::serve(&listener, &[]).await;
+            let stream = peer.request().await;
+            peer.headers(stream, &[(":status", "204")], true).await;
+            assert_eq!(client.response().await.status(), 204);
+            std::fs::write(&file, yaml.replace(&address.to_string(), "127.0.0.1:1")).unwrap();
+            gateway.handle.reload().unwrap();
+            while peer.frame().await.is_some() {}
+        }
+    }
 }
 
 #[tokio::test]

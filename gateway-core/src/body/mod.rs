@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 pub use collect::Collected;
 
 use crate::error::{BoxError, GatewayError};
+use crate::exchange::Exchange;
 use crate::proto::h1::{RequestBody, ResponseBody};
 use crate::proto::h2::{StreamBody, UpstreamStream};
 use crate::upstream::InFlight;
@@ -116,6 +117,27 @@ impl Body {
             Repr::H1Response(body) => body.carry(in_flight),
             Repr::H2Response(body) => body.carry(in_flight),
             _ => {}
+        }
+    }
+
+    /// Lets a gRPC reply that is still being read end with a status when its deadline passes, and notes that
+    /// in `exchange`. One whose length was announced cannot: it is cut off.
+    pub(crate) fn end_late(&mut self, exchange: &Exchange) {
+        if self.size_hint().exact().is_some() {
+            return;
+        }
+        match &mut self.0 {
+            Repr::H1Response(body) => body.end_late(exchange.clone()),
+            Repr::H2Response(body) => body.end_late(exchange.clone()),
+            _ => {}
+        }
+    }
+
+    /// Moves the request that this is the response to, while nothing more of the response can be taken.
+    /// Otherwise reading the response does.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Repr::H2Response(body) = &mut self.0 {
+            body.poll_upload(cx);
         }
     }
 }

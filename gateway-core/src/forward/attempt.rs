@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 
 use super::budget::RetryBudget;
-use super::client::{AttemptCx, AttemptFailure};
+use super::client::AttemptCx;
 use super::replay::Replay;
 use super::{Backend, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
@@ -138,8 +138,7 @@ impl Forward {
         exchange: Exchange,
     ) -> Result<Response, GatewayError> {
         let backend = self.choose()?;
-        let outcome = backend.send(&parts, body, cx, &exchange).await;
-        outcome.map_err(|failure| failure.error)
+        backend.send(&parts, body, cx, &exchange).await
     }
 
     async fn repeat(
@@ -162,7 +161,7 @@ impl Forward {
                     Some((class, safety)) => policy.wants_error(class, safety, &parts.method),
                     None => policy.wants_status(response.status(), &parts.method),
                 },
-                Err(AttemptFailure { error, .. }) => {
+                Err(error) => {
                     policy.wants_error(error.class(), error.retry_safety(), &parts.method)
                 }
             };
@@ -173,7 +172,7 @@ impl Forward {
                 || !left
                 || !self.budget.withdraw(policy.budget)
             {
-                return outcome.map_err(|failure| failure.error);
+                return outcome;
             }
             {
                 let mut state = exchange.state();
@@ -205,7 +204,7 @@ impl Backend {
         body: Body,
         cx: AttemptCx,
         exchange: &Exchange,
-    ) -> Result<Response, AttemptFailure> {
+    ) -> Result<Response, GatewayError> {
         let Some(chain) = &self.chain else {
             return self.client.send(parts, body, &cx, exchange).await;
         };
@@ -214,7 +213,7 @@ impl Backend {
             request.extensions_mut().insert(cx);
             chain.call(request)
         };
-        Ok(answering.await?)
+        answering.await
     }
 }
 
@@ -232,9 +231,6 @@ impl Handler for SendOnce {
             .remove::<AttemptCx>()
             .unwrap_or_default();
         let (parts, body) = request.into_parts();
-        self.client
-            .send(&parts, body, &cx, &exchange)
-            .await
-            .map_err(|failure| failure.error)
+        self.client.send(&parts, body, &cx, &exchange).await
     }
 }

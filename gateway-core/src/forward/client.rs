@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use http::header::EXPECT;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as HttpBody;
 
+use super::channel::Channel;
 use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
 use crate::balance::{PickCx, stable_hash};
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
-use crate::connect::{ConnectCx, ConnectError, SharedConnector};
+use crate::connect::SharedConnector;
 use crate::error::{ErrorClass, GatewayError, Origin, RetrySafety};
 use crate::exchange::Exchange;
+use crate::grpc;
 use crate::handler::Response;
 use crate::http1::BodyFraming;
-use crate::pool::{Checkout, Lease, Place, Pool};
+use crate::hygiene::accepts_trailers;
+use crate::pool::{Lease, Pool};
 use crate::proto::{h1, h2};
-use crate::settings::Protocol;
 use crate::upgrade::Upgrade;
 use crate::upstream::{Endpoint, EndpointId, Outcome, Upstream};
 
@@ -42,20 +44,6 @@ pub(crate) struct AttemptCx {
     pub(crate) idle: Option<Duration>,
     /// The request asks for an upgrade.
     pub(crate) upgrading: bool,
-}
-
-/// An attempt that got no response.
-#[derive(Debug)]
-pub(crate) struct AttemptFailure {
-    pub(crate) error: GatewayError,
-    /// The body, when nothing was taken from it.
-    pub(crate) body: Option<Body>,
-}
-
-impl From<GatewayError> for AttemptFailure {
-    fn from(error: GatewayError) -> Self {
-        Self { error, body: None }
-    }
 }
 
 impl UpstreamClient {
@@ -100,16 +88,13 @@ impl UpstreamClient {
         body: Body,
         cx: &AttemptCx,
         exchange: &Exchange,
-    ) -> Result<Response, AttemptFailure> {
+    ) -> Result<Response, GatewayError> {
         let Some(endpoint) = self.pick(parts, cx, exchange) else {
-            return Err(AttemptFailure {
-                error: GatewayError::new(
-                    ErrorClass::NoEndpoint,
-                    format!("choosing an endpoint of upstream {}", self.upstream.name()),
-                )
-                .with_retry(RetrySafety::NotSent),
-                body: Some(body),
-            });
+            return Err(GatewayError::new(
+                ErrorClass::NoEndpoint,
+                format!("choosing an endpoint of upstream {}", self.upstream.name()),
+            )
+            .with_retry(RetrySafety::NotSent));
         };
         let started = Clock.recent();
         {
@@ -122,18 +107,15 @@ impl UpstreamClient {
         if let Some(limit) = self.settings.max_requests
             && in_flight(&self.upstream) >= u64::from(limit)
         {
-            return Err(AttemptFailure {
-                error: GatewayError::new(
-                    ErrorClass::Overloaded,
-                    format!(
-                        "sending to upstream {}: {limit} requests are in flight",
-                        self.upstream.name()
-                    ),
-                )
-                .with_reason("upstream_max_requests")
-                .with_retry_after(1),
-                body: Some(body),
-            });
+            return Err(GatewayError::new(
+                ErrorClass::Overloaded,
+                format!(
+                    "sending to upstream {}: {limit} requests are in flight",
+                    self.upstream.name()
+                ),
+            )
+            .with_reason("upstream_max_requests")
+            .with_retry_after(1));
         }
         let mut in_flight = endpoint.clone().begin();
         let sent = self.send_to(&endpoint, parts, body, cx, exchange).await;
@@ -150,18 +132,21 @@ impl UpstreamClient {
                 };
                 in_flight.record(outcome, latency);
                 exchange.state().upstream_head = Some(ended - exchange.started());
+                if cx.done_by.is_some() && ends_with_status(parts, &response) {
+                    response.body_mut().end_late(exchange);
+                }
                 // Counted against its endpoint until the response's body is gone.
                 response.body_mut().carry(in_flight);
                 Ok(response)
             }
-            Err(failure) => {
-                let outcome = match failure.error.class() {
+            Err(error) => {
+                let outcome = match error.class() {
                     ErrorClass::Connect | ErrorClass::ConnectTimeout => Outcome::ConnectFailure,
-                    _ if failure.error.origin() == Origin::Upstream => Outcome::GatewayError,
+                    _ if error.origin() == Origin::Upstream => Outcome::GatewayError,
                     _ => Outcome::Cancelled,
                 };
                 in_flight.finish(outcome, latency);
-                Err(failure)
+                Err(error)
             }
         }
     }
@@ -199,17 +184,18 @@ impl UpstreamClient {
         body: Body,
         cx: &AttemptCx,
         exchange: &Exchange,
-    ) -> Result<Response, AttemptFailure> {
+    ) -> Result<Response, GatewayError> {
         let pool = self.pool(endpoint);
         let mut body = body;
+        let mut early = false;
         loop {
             let channel = match self.at_hand(pool, cx) {
-                Some(channel) => Ok(channel),
+                Some(channel) => channel,
                 // Boxed: making connections takes much more room than using them, and is rare.
-                None => Box::pin(self.route_to(endpoint, pool, cx)).await,
+                None => Box::pin(self.route_to(endpoint, pool, cx)).await?,
             };
             match channel {
-                Ok(Channel::Http1(lease)) => {
+                Channel::Http1(lease) => {
                     let sent = self.send_http1(endpoint, lease, parts, body, cx, exchange);
                     match sent.await {
                         Ok(response) => return Ok(response),
@@ -222,35 +208,36 @@ impl UpstreamClient {
                             unsent,
                             ..
                         }) if unsent || super::retry::is_idempotent(&parts.method) => body = whole,
-                        Err(h1::SendFailure { error, body, .. }) => {
-                            return Err(AttemptFailure { error, body });
-                        }
+                        Err(failure) => return Err(failure.error),
                     }
                 }
-                Ok(Channel::Http2 { sender, reused }) => {
-                    if let Some(upgrade) = Upgrade::of_parts(parts) {
-                        let request =
-                            self.http2_request(endpoint, parts, body, sender.is_secure())?;
-                        return Ok(h2::open_tunnel(sender, request, upgrade, cx).await?);
-                    }
+                Channel::Http2 { sender, reused } => {
                     let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
-                    match h2::send(sender, request, cx, exchange).await {
-                        // The connection was about to go: the next one is a better one, in the end a fresh one.
-                        Err(AttemptFailure {
-                            error,
-                            body: Some(untouched),
-                        }) if reused => {
-                            tracing::debug!(%error, "an http/2 connection went away");
+                    let sent = match Upgrade::of_parts(parts) {
+                        Some(upgrade) => {
+                            h2::open_tunnel(sender, request, upgrade, cx, exchange).await
+                        }
+                        None => h2::send(sender, request, cx, exchange).await,
+                    };
+                    let failure = match sent {
+                        Ok(response) => return Ok(response),
+                        Err(failure) => failure,
+                    };
+                    // The next connection is a better one, in the end a fresh one.
+                    let moves = |why: h2::Again| match why {
+                        h2::Again::Leaving => reused,
+                        h2::Again::Early => !early,
+                        h2::Again::Stale => reused && super::retry::is_idempotent(&parts.method),
+                    };
+                    match failure.again {
+                        Some((untouched, why)) if moves(why) => {
+                            let error = &failure.error;
+                            tracing::debug!(%error, "an http/2 connection did not take a request");
+                            early |= why == h2::Again::Early;
                             body = untouched;
                         }
-                        outcome => return outcome,
+                        _ => return Err(failure.error),
                     }
-                }
-                Err(error) => {
-                    return Err(AttemptFailure {
-                        error,
-                        body: Some(body),
-                    });
                 }
             }
         }
@@ -300,186 +287,10 @@ impl UpstreamClient {
         parts: &Parts,
         body: Body,
         secure: bool,
-    ) -> Result<crate::handler::Request, AttemptFailure> {
+    ) -> Result<crate::handler::Request, GatewayError> {
         outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(
-            |error| AttemptFailure {
-                error: GatewayError::internal("building an HTTP/2 request").with_source(error),
-                body: None,
-            },
+            |error| GatewayError::internal("building an HTTP/2 request").with_source(error),
         )
-    }
-
-    /// Whether HTTP/1.1 has to be spoken although the endpoint may know better: upgrades leave it only there.
-    fn needs_http1(&self, cx: &AttemptCx) -> bool {
-        cx.upgrading && self.settings.protocol == Protocol::Auto
-    }
-
-    /// A connection that can be used at once.
-    fn at_hand(&self, pool: &Arc<Pool>, cx: &AttemptCx) -> Option<Channel> {
-        if self.settings.protocol != Protocol::Http1 && !self.needs_http1(cx) {
-            let slot = &mut pool.shard().http2;
-            if let Some(sender) = slot.sender() {
-                return Some(Channel::Http2 {
-                    sender,
-                    reused: true,
-                });
-            }
-            if self.settings.protocol == Protocol::Http2 || slot.is_spoken() {
-                return None;
-            }
-        }
-        let pooled = pool.take_idle()?;
-        Some(Channel::Http1(Lease::reused(pooled, pool.clone())))
-    }
-
-    /// Finds or makes a connection.
-    async fn route_to(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        pool: &Arc<Pool>,
-        cx: &AttemptCx,
-    ) -> Result<Channel, GatewayError> {
-        if self.settings.protocol == Protocol::Http1 || self.needs_http1(cx) {
-            return self.route_to_http1(endpoint, pool, cx).await;
-        }
-        let (sender, spoken, connecting) = {
-            let slot = &mut pool.shard().http2;
-            (slot.sender(), slot.is_spoken(), slot.connecting())
-        };
-        if let Some(sender) = sender {
-            return Ok(Channel::Http2 {
-                sender,
-                reused: true,
-            });
-        }
-        if self.settings.protocol == Protocol::Auto && !spoken {
-            return self.route_to_http1(endpoint, pool, cx).await;
-        }
-        let Ok(_one) = tokio::time::timeout_at(self.connect_by(cx), connecting.lock()).await else {
-            return Err(self.connect_timeout(endpoint));
-        };
-        // Somebody else may have made it meanwhile.
-        if let Some(sender) = pool.shard().http2.sender() {
-            return Ok(Channel::Http2 {
-                sender,
-                reused: true,
-            });
-        }
-        match pool.checkout() {
-            Checkout::Idle(pooled) => Ok(Channel::Http1(Lease::reused(pooled, pool.clone()))),
-            Checkout::Open(place) => self.open(endpoint, pool, place, cx).await,
-            Checkout::Exhausted => match pool.any_http2() {
-                Some(sender) => Ok(Channel::Http2 {
-                    sender,
-                    reused: true,
-                }),
-                None => self.route_to_http1(endpoint, pool, cx).await,
-            },
-        }
-    }
-
-    /// Finds or makes a connection that one request uses at a time; it may turn out to be another kind.
-    async fn route_to_http1(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        pool: &Arc<Pool>,
-        cx: &AttemptCx,
-    ) -> Result<Channel, GatewayError> {
-        let place = match pool.checkout() {
-            Checkout::Idle(pooled) => {
-                return Ok(Channel::Http1(Lease::reused(pooled, pool.clone())));
-            }
-            Checkout::Open(place) => place,
-            Checkout::Exhausted => match self.wait(pool, cx).await? {
-                Checkout::Idle(pooled) => {
-                    return Ok(Channel::Http1(Lease::reused(pooled, pool.clone())));
-                }
-                Checkout::Open(place) => place,
-                Checkout::Exhausted => return Err(self.exhausted()),
-            },
-        };
-        self.open(endpoint, pool, place, cx).await
-    }
-
-    async fn wait(&self, pool: &Arc<Pool>, cx: &AttemptCx) -> Result<Checkout, GatewayError> {
-        let by = self.connect_by(cx);
-        match tokio::time::timeout_at(by, pool.wait()).await {
-            Ok(Some(checkout)) => Ok(checkout),
-            Ok(None) | Err(_) => Err(self.exhausted()),
-        }
-    }
-
-    fn exhausted(&self) -> GatewayError {
-        GatewayError::new(
-            ErrorClass::Overloaded,
-            format!(
-                "waiting for a connection of upstream {}",
-                self.upstream.name()
-            ),
-        )
-        .with_reason("upstream_max_connections")
-        .with_retry(RetrySafety::NotSent)
-        .with_retry_after(1)
-    }
-
-    fn connect_timeout(&self, endpoint: &Endpoint) -> GatewayError {
-        GatewayError::new(
-            ErrorClass::ConnectTimeout,
-            format!(
-                "connecting to {} of upstream {}",
-                endpoint.address(),
-                self.upstream.name()
-            ),
-        )
-        .with_retry(RetrySafety::NotSent)
-    }
-
-    fn connect_by(&self, cx: &AttemptCx) -> Instant {
-        let by = Clock.now() + self.settings.connect_timeout;
-        [cx.head_by, cx.done_by]
-            .into_iter()
-            .flatten()
-            .fold(by, Instant::min)
-    }
-
-    async fn open(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        pool: &Arc<Pool>,
-        place: Place,
-        cx: &AttemptCx,
-    ) -> Result<Channel, GatewayError> {
-        let by = self.connect_by(cx);
-        let mut connect = ConnectCx::new(self.upstream.name());
-        connect.deadline = Some(by);
-        connect.http1_only = self.needs_http1(cx);
-        let connected =
-            match tokio::time::timeout_at(by, self.connector.connect(endpoint, connect)).await {
-                Ok(Ok(connected)) => connected,
-                Ok(Err(error)) => return Err(connect_failed(error)),
-                Err(_) => return Err(self.connect_timeout(endpoint)),
-            };
-        let http2 = match self.settings.protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Auto => connected.http2 && !self.needs_http1(cx),
-        };
-        if http2 {
-            let sender = h2::connect(connected.transport, place, &self.settings.limits)
-                .await
-                .map_err(|error| error.with_retry(RetrySafety::NotSent))?;
-            pool.shard().http2.keep(sender.clone(), Clock.now());
-            return Ok(Channel::Http2 {
-                sender,
-                reused: false,
-            });
-        }
-        let connection = h1::Connection::new(connected.transport, self.settings.limits);
-        Ok(Channel::Http1(Lease::fresh(
-            connection,
-            place,
-            pool.clone(),
-        )))
     }
 
     pub(crate) fn pool<'a>(&self, endpoint: &'a Endpoint) -> &'a Arc<Pool> {
@@ -496,24 +307,11 @@ impl UpstreamClient {
     }
 }
 
-enum Channel {
-    Http1(Lease),
-    Http2 {
-        sender: h2::Sender,
-        /// It was there before this request.
-        reused: bool,
-    },
-}
-
-pub(super) fn connect_failed(error: ConnectError) -> GatewayError {
-    let reason = match &error {
-        ConnectError::Tls { .. } => "upstream_tls_failed",
-        _ => "upstream_connect_failed",
-    };
-    GatewayError::new(ErrorClass::Connect, "connecting to the upstream")
-        .with_reason(reason)
-        .with_source(error)
-        .with_retry(RetrySafety::NotSent)
+/// Whether a reply is that to a gRPC call whose client learns its status from trailers.
+fn ends_with_status(parts: &Parts, response: &Response) -> bool {
+    grpc::is_grpc(&parts.headers)
+        && grpc::is_grpc(response.headers())
+        && (parts.version == Version::HTTP_2 || accepts_trailers(&parts.headers))
 }
 
 /// Requests in flight over all endpoints.

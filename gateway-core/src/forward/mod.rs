@@ -2,6 +2,7 @@
 
 mod attempt;
 mod budget;
+mod channel;
 mod client;
 mod outgoing;
 mod probe;
@@ -18,4 +19,4 @@ pub use split::{Backend, Split};
 
 pub use attempt::RouteTimeouts;
 pub(crate) use attempt::{Forward, SendOnce};
-pub(crate) use client::{AttemptCx, AttemptFailure};
+pub(crate) use client::AttemptCx;

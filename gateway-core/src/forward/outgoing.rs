@@ -1,6 +1,6 @@
 //! The head an upstream sees.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Uri, Version};
@@ -10,6 +10,7 @@ use super::client::host_for;
 use crate::body::Body;
 use crate::error::BoxError;
 use crate::handler::Request;
+use crate::proto::h2::strip_connection_fields;
 use crate::upgrade::Upgrade;
 use crate::upstream::Endpoint;
 
@@ -49,12 +50,9 @@ pub(super) fn http2_request(
 ) -> Result<Request, BoxError> {
     let mut headers = parts.headers.clone();
     let authority = host_for(host, endpoint).or_else(|| headers.get(HOST).cloned());
-    for name in [HOST, TRANSFER_ENCODING, UPGRADE, EXPECT] {
-        headers.remove(name);
-    }
-    if http_body::Body::size_hint(&body).exact().is_none() {
-        headers.remove(CONTENT_LENGTH);
-    }
+    headers.remove(HOST);
+    strip_connection_fields(&mut headers);
+    announce_length(&mut headers, http_body::Body::size_hint(&body).exact());
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
     uri.authority = Some(match authority {
@@ -74,6 +72,24 @@ pub(super) fn http2_request(
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Makes `content-length` say what the body has, whatever filters have made of it.
+fn announce_length(headers: &mut HeaderMap, length: Option<u64>) {
+    let Some(length) = length else {
+        headers.remove(CONTENT_LENGTH);
+        return;
+    };
+    let mut announced = headers.get_all(CONTENT_LENGTH).iter();
+    let right = match (announced.next(), announced.next()) {
+        // An end of the stream says it as well (RFC 9113 8.1.1).
+        (None, _) => length == 0,
+        (Some(one), None) => one.to_str().is_ok_and(|text| text.parse() == Ok(length)),
+        _ => false,
+    };
+    if !right {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// Sixteen random bytes in base64 (RFC 6455 4.1).
@@ -119,5 +135,27 @@ mod tests {
         assert_eq!(cookie(&headers, "sid"), Some("x=y"));
         assert_eq!(cookie(&headers, "b"), Some("2"));
         assert_eq!(cookie(&headers, "c"), None);
+    }
+    #[test]
+    fn announces_the_length_that_the_body_has() {
+        let table: [(&[&str], Option<u64>, Option<&str>); 8] = [
+            (&["5"], Some(5), Some("5")),
+            (&["5"], Some(7), Some("7")),
+            (&["5"], Some(0), Some("0")),
+            (&["5"], None, None),
+            (&["five"], Some(5), Some("5")),
+            (&["5", "6"], Some(5), Some("5")),
+            (&[], Some(5), Some("5")),
+            (&[], Some(0), None),
+        ];
+        for (told, length, expected) in table {
+            let mut headers = HeaderMap::new();
+            for value in told {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            announce_length(&mut headers, length);
+            let all: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+            assert_eq!(all, Vec::from_iter(expected), "{told:?} and {length:?}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::HostPolicy;
-use super::client::{AttemptCx, UpstreamClient, connect_failed, host_for};
+use super::channel::connect_failed;
+use super::client::{AttemptCx, UpstreamClient, host_for};
 use crate::body::Body;
 use crate::connect::ConnectCx;
 use crate::error::GatewayError;
@@ -59,19 +60,21 @@ impl UpstreamClient {
             Protocol::Auto => connected.http2,
         };
         let sent = if http2 {
-            let sender = h2::connect(connected.transport, place, &self.settings.limits).await?;
+            let sender =
+                h2::connect(connected.transport, place, &self.settings.limits, None).await?;
             match self.http2_request(endpoint, &parts, Body::empty(), sender.is_secure()) {
-                Ok(request) => h2::send(sender, request, &cx, &exchange).await,
-                Err(failure) => Err(failure),
+                Ok(request) => h2::send(sender, request, &cx, &exchange)
+                    .await
+                    .map_err(|failure| failure.error),
+                Err(error) => Err(error),
             }
         } else {
             let connection = h1::Connection::new(connected.transport, self.settings.limits);
             let lease = Lease::fresh(connection, place, pool);
             self.send_http1(endpoint, lease, &parts, Body::empty(), &cx, &exchange)
                 .await
-                .map_err(|failure| failure.error.into())
+                .map_err(|failure| failure.error)
         };
         sent.map(|response| response.status())
-            .map_err(|failure| failure.error)
     }
 }

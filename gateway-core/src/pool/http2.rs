@@ -33,11 +33,17 @@ impl Http2Slot {
         with_room.map(|kept| kept.sender.clone())
     }
 
-    /// The connection with the fewest streams, however many that are.
+    /// Of the connections on which the endpoint permits another stream, the one with the fewest.
     pub(crate) fn least_used(&mut self) -> Option<Sender> {
         self.senders.retain(|kept| kept.sender.is_open());
-        let least = self.senders.iter().min_by_key(|kept| kept.sender.streams());
+        let open = self.senders.iter().filter(|kept| kept.sender.takes_more());
+        let least = open.min_by_key(|kept| kept.sender.streams());
         least.map(|kept| kept.sender.clone())
+    }
+
+    /// Streams that the endpoint permits on one connection, if there is one that tells.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.senders.iter().map(|kept| kept.sender.limit()).min()
     }
 
     /// Keeps a connection for further requests.

@@ -51,9 +51,25 @@ impl Default for PoolLimits {
 pub(crate) struct Pool {
     shards: Box<[Shard]>,
     limits: PoolLimits,
+    tally: Arc<Tally>,
+}
+
+/// How many connections there are, and who waits for one. Apart from the pool: connections that are kept in it
+/// must not own it, or those of a removed endpoint would never close.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
     open: AtomicUsize,
     waiting: AtomicUsize,
     freed: Notify,
+}
+
+impl Tally {
+    /// A connection, or a stream of one, is free.
+    pub(crate) fn wake_one(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.freed.notify_one();
+        }
+    }
 }
 
 /// Kept apart in memory, so that cores do not share cache lines.
@@ -82,7 +98,14 @@ pub(crate) struct Pooled {
 
 /// One of the connections an endpoint may have.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Pool>);
+pub(crate) struct Place(Arc<Tally>);
+
+impl Place {
+    /// Where it is counted.
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        self.0.clone()
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -98,6 +121,8 @@ pub(crate) enum Checkout {
     Idle(Box<Pooled>),
     /// The right to open one.
     Open(Place),
+    /// One that is shared and takes another stream.
+    Shared(Sender),
     /// Neither: the endpoint has as many as it may.
     Exhausted,
 }
@@ -109,15 +134,13 @@ impl Pool {
                 .map(|_| Shard::default())
                 .collect(),
             limits,
-            open: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            freed: Notify::new(),
+            tally: Arc::default(),
         }
     }
 
     /// Connections that exist, idle or in use.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.tally.open.load(Ordering::Relaxed)
     }
 
     /// Connections that wait for a request.
@@ -141,7 +164,7 @@ impl Pool {
     }
 
     /// Takes an idle connection of this worker, or the right to open one.
-    pub(crate) fn checkout(self: &Arc<Self>) -> Checkout {
+    pub(crate) fn checkout(&self) -> Checkout {
         if let Some(idle) = self.take_idle() {
             return Checkout::Idle(idle);
         }
@@ -151,7 +174,8 @@ impl Pool {
         }
     }
 
-    /// At the limit any HTTP/2 connection is better than none, whichever worker opened it.
+    /// At the limit any HTTP/2 connection is better than none, whichever worker opened it, as long as the
+    /// endpoint permits another stream on it.
     pub(crate) fn any_http2(&self) -> Option<Sender> {
         let senders = self
             .shards
@@ -171,27 +195,33 @@ impl Pool {
         })
     }
 
-    pub(crate) fn place(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn place(&self) -> Option<Place> {
         let limit = self.limits.max_connections.unwrap_or(usize::MAX);
-        self.open
+        self.tally
+            .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
                 (open < limit).then_some(open + 1)
             })
             .ok()
-            .map(|_| Place(self.clone()))
+            .map(|_| Place(self.tally.clone()))
     }
 
-    /// Waits until a connection is free; `None` when too many wait already.
-    pub(crate) async fn wait(self: &Arc<Self>) -> Option<Checkout> {
+    /// Waits until a connection is free, or a stream if `shared` connections will do; `None` when too many wait
+    /// already.
+    pub(crate) async fn wait(&self, shared: bool) -> Option<Checkout> {
         let _waiting = Waiting::enter(self)?;
         loop {
-            let mut freed = std::pin::pin!(self.freed.notified());
+            let mut freed = std::pin::pin!(self.tally.freed.notified());
             // Waits from here on: what is freed after the look below must not be missed.
             freed.as_mut().enable();
             match self.checkout() {
-                Checkout::Exhausted => freed.await,
+                Checkout::Exhausted => {}
                 found => return Some(found),
             }
+            if shared && let Some(sender) = self.any_http2() {
+                return Some(Checkout::Shared(sender));
+            }
+            freed.await;
         }
     }
 
@@ -206,13 +236,7 @@ impl Pool {
                 since: Clock.recent(),
             });
             drop(shard);
-            self.wake_one();
-        }
-    }
-
-    fn wake_one(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.freed.notify_one();
+            self.tally.wake_one();
         }
     }
 
@@ -256,7 +280,7 @@ struct Waiting<'a>(&'a Pool);
 
 impl<'a> Waiting<'a> {
     fn enter(pool: &'a Pool) -> Option<Self> {
-        let before = pool.waiting.fetch_add(1, Ordering::Relaxed);
+        let before = pool.tally.waiting.fetch_add(1, Ordering::Relaxed);
         let this = Self(pool);
         (before < pool.limits.max_pending).then_some(this)
     }
@@ -264,7 +288,7 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.tally.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

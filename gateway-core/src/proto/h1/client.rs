@@ -28,9 +28,9 @@ use crate::timer::LazyTimer;
 use crate::transport::Transport;
 
 /// How long a request with `Expect: 100-continue` waits for the upstream's word before it sends its body.
-const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// How many interim replies an upstream may send before its final one.
-const MAX_INTERIM: u32 = 16;
+pub(crate) const MAX_INTERIM: u32 = 16;
 
 /// A connection, idle or in use.
 pub(crate) struct Connection {

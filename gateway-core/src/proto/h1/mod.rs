@@ -12,7 +12,9 @@ mod server_conn;
 mod spare;
 mod writer;
 
-pub(crate) use client::{Connection, Outgoing, SendFailure, SendLimits, earliest, send};
+pub(crate) use client::{
+    CONTINUE_WAIT, Connection, MAX_INTERIM, Outgoing, SendFailure, SendLimits, earliest, send,
+};
 pub(crate) use request_body::RequestBody;
 pub(crate) use response_body::ResponseBody;
 pub(crate) use server::serve;

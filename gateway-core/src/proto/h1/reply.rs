@@ -209,6 +209,9 @@ fn poll_write(
                         "waiting for the client to read the reply",
                     )));
                 }
+                // The upload reads from this connection, so it needs its lock.
+                drop(conn);
+                writer.poll_upload(task);
                 return Poll::Pending;
             }
         }

@@ -10,6 +10,8 @@ use http_body::{Frame, SizeHint};
 use super::client::{SendLimits, Sending, broken, earliest};
 use crate::clock::Clock;
 use crate::error::{ErrorClass, GatewayError, Origin};
+use crate::exchange::Exchange;
+use crate::grpc;
 use crate::http1::Chunk;
 use crate::pool::Lease;
 use crate::spawn::spawn;
@@ -25,6 +27,8 @@ pub(crate) struct ResponseBody {
     limits: SendLimits,
     eof: bool,
     in_flight: Option<InFlight>,
+    /// A gRPC call whose deadline ends it with a status, and who is to know.
+    late: Option<Exchange>,
 }
 
 impl ResponseBody {
@@ -43,12 +47,18 @@ impl ResponseBody {
             limits,
             eof: false,
             in_flight: None,
+            late: None,
         }
     }
 
     /// Counts the request against its endpoint until the body has ended.
     pub(crate) fn carry(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
+    }
+
+    /// Ends with a gRPC status when the deadline passes, and writes that down.
+    pub(crate) fn end_late(&mut self, exchange: Exchange) {
+        self.late = Some(exchange);
     }
 
     pub(crate) fn poll_frame(
@@ -127,10 +137,17 @@ impl ResponseBody {
                     }
                     ready!(conn.timer.poll_elapsed(task));
                     self.lease = None;
-                    return Poll::Ready(Some(Err(GatewayError::new(
+                    let error = GatewayError::new(
                         ErrorClass::UpstreamTimeout,
                         "waiting for more of the response body",
-                    ))));
+                    );
+                    let late = self.limits.done_by.is_some_and(|by| by <= Clock.now());
+                    return Poll::Ready(Some(match self.late.take().filter(|_| late) {
+                        Some(exchange) => {
+                            Ok(Frame::trailers(grpc::deadline_exceeded(&exchange, &error)))
+                        }
+                        None => Err(error),
+                    }));
                 }
             }
         }

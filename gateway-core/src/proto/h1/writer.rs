@@ -111,6 +111,11 @@ impl BodyWriter {
         }
     }
 
+    /// A client that takes no more of a reply may still be sending its request.
+    pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        self.body.poll_upload(cx);
+    }
+
     fn take(&mut self, frame: Frame<Bytes>, out: &mut OutBuf) -> Result<(), GatewayError> {
         match frame.into_data() {
             Ok(data) => self.take_data(data, out),

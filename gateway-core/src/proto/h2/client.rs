@@ -1,404 +1,282 @@
-//! HTTP/2 connections to endpoints, shared by the requests of one worker.
+//! Sending a request on an HTTP/2 connection and reading the head of its response.
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Notify;
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as HttpBody;
 
-use super::gather::{Gathered, gather};
+use super::connection::Sender;
+use super::response_body::{Begun, UpstreamStream};
+use super::silence::Silence;
 use super::upload::Upload;
 use crate::body::Body;
-use crate::clock::{Clock, Instant};
-use crate::error::{BoxError, ErrorClass, GatewayError, RetrySafety};
+use crate::clock::Clock;
+use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
-use crate::forward::{AttemptCx, AttemptFailure};
+use crate::forward::AttemptCx;
 use crate::handler::{Request, Response};
-use crate::http1::HeadLimits;
-use crate::pool::Place;
-use crate::proto::h1::earliest;
-use crate::spawn::spawn;
-use crate::timer::LazyTimer;
-use crate::transport::Transport;
-use crate::upstream::InFlight;
+use crate::proto::h1::{CONTINUE_WAIT, MAX_INTERIM, earliest};
 
-/// Requests on one connection before another one is opened; most servers allow 100 or more.
-const MAX_STREAMS: usize = 100;
-/// Bytes in flight towards the gateway per stream and per connection.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// How often, and how many times, a new connection is looked at for the endpoint's offer of tunnels.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const LOOKS: u32 = 100;
-/// How often a connection in use is checked, and how long its answer may take.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_ANSWER: Duration = Duration::from_secs(10);
-
-/// Sends requests on one connection. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Sender {
-    inner: http2::SendRequest<Body>,
-    use_: Arc<Use>,
-    secure: bool,
+/// A request on its way.
+struct Call {
+    answer: ResponseFuture,
+    upload: Upload,
+    silence: Silence,
+    interim: u32,
+    tunnel: bool,
 }
 
-/// How much a connection is used.
-#[derive(Debug, Default)]
-struct Use {
-    /// Streams that are open.
-    streams: AtomicUsize,
-    /// Streams that were ever opened.
-    opened: AtomicUsize,
-    /// The endpoint takes no more requests on it.
-    retired: AtomicBool,
-    /// The endpoint's settings offer extended CONNECT (RFC 8441 3).
-    tunnels: AtomicBool,
-    /// Told when they do.
-    offered: Notify,
+/// A response whose body has not been read.
+struct Head {
+    response: http::Response<RecvStream>,
+    /// Data that came with it.
+    first: Option<Bytes>,
 }
 
-impl Sender {
-    /// Whether the connection takes requests.
-    pub(crate) fn is_open(&self) -> bool {
-        !self.inner.is_closed() && !self.use_.retired.load(Ordering::Relaxed)
-    }
+/// A request that got no response.
+#[derive(Debug)]
+pub(crate) struct SendFailure {
+    pub(crate) error: GatewayError,
+    /// The body, when nothing was taken from it and the request may go on elsewhere.
+    pub(crate) again: Option<(Body, Again)>,
+}
 
-    /// Whether another stream fits without waiting for the endpoint's permission.
-    pub(crate) fn has_room(&self) -> bool {
-        self.streams() < MAX_STREAMS
-    }
+/// Why a request may be sent again whatever the policy of retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The endpoint has not looked at it: the connection takes no more requests.
+    Leaving,
+    /// The endpoint has not looked at it: its limit was not known yet. It is known now.
+    Early,
+    /// The connection had been idle and was closed. It says nothing about the endpoint.
+    Stale,
+}
 
-    /// Streams that are open.
-    pub(crate) fn streams(&self) -> usize {
-        self.use_.streams.load(Ordering::Relaxed)
-    }
-
-    /// Streams that were ever opened.
-    pub(crate) fn opened(&self) -> usize {
-        self.use_.opened.load(Ordering::Relaxed)
-    }
-
-    /// Whether the connection is encrypted.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.secure
+impl From<GatewayError> for SendFailure {
+    fn from(error: GatewayError) -> Self {
+        Self { error, again: None }
     }
 }
 
-impl Sender {
-    /// Whether the endpoint offers extended CONNECT. A new connection may not have its settings yet: they
-    /// are waited for up to `limit`.
-    pub(super) async fn takes_tunnels(&self, limit: Duration) -> bool {
-        let offered = self.use_.offered.notified();
-        if self.use_.tunnels.load(Ordering::Relaxed) {
-            return true;
-        }
-        // Cancel safe: nothing is taken from whom it is told to.
-        let _ = tokio::time::timeout(limit, offered).await;
-        self.use_.tunnels.load(Ordering::Relaxed)
-    }
-
-    /// Sends a request as it is.
-    pub(super) fn send(
-        &mut self,
-        request: Request,
-    ) -> impl Future<Output = hyper::Result<http::Response<Incoming>>> + use<> {
-        self.inner.send_request(request)
-    }
-}
-
-impl fmt::Debug for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("use", &self.use_)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Runs what hyper spawns for a connection, writing what each turn gathered.
-#[derive(Clone)]
-struct Executor(Gathered);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        let gathered = self.0.clone();
-        spawn(async move {
-            if gathered.drive(future).await.is_some() {
-                gathered.finish().await;
-            }
-        });
-    }
-}
-
-/// Starts HTTP/2 on a transport.
-pub(crate) async fn connect(
-    io: Transport,
-    place: Place,
-    limits: &HeadLimits,
-) -> Result<Sender, GatewayError> {
-    let secure = io.is_tls_client();
-    let (io, gathered) = gather(io, Some(place));
-    let mut builder = http2::Builder::new(Executor(gathered.clone()));
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_ANSWER);
-    // The preface is gathered too, so it is sent as soon as the handshake has produced it.
-    let (sender, connection) = gathered
-        .drive(builder.handshake::<_, Body>(TokioIo::new(io)))
-        .await
-        .ok_or_else(|| {
-            GatewayError::new(ErrorClass::Connect, "starting HTTP/2: the connection broke")
-        })?
-        .map_err(|error| {
-            GatewayError::new(ErrorClass::Connect, "starting HTTP/2").with_source(error)
-        })?;
-    let use_: Arc<Use> = Arc::default();
-    let told = use_.clone();
-    spawn(async move {
-        let mut connection = pin!(connection);
-        // Settings are read by a task of hyper's own, so this one is not woken when they are there.
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        let mut left = LOOKS;
-        let watched = poll_fn(move |task| {
-            loop {
-                let done = connection.as_mut().poll(task);
-                if left == 0 || done.is_ready() {
-                    return done;
-                }
-                if connection.is_extended_connect_protocol_enabled() {
-                    told.tunnels.store(true, Ordering::Relaxed);
-                    told.offered.notify_waiters();
-                    left = 0;
-                    continue;
-                }
-                ready!(looks.poll_tick(task));
-                left -= 1;
-            }
-        });
-        gathered.drive(watched).await;
-    });
-    Ok(Sender {
-        inner: sender,
-        use_,
-        secure,
-    })
-}
-
-/// One stream's share of its connection.
-pub(super) struct Stream(Arc<Use>);
-
-impl Stream {
-    pub(super) fn open(sender: &Sender) -> Self {
-        sender.use_.streams.fetch_add(1, Ordering::Relaxed);
-        sender.use_.opened.fetch_add(1, Ordering::Relaxed);
-        Self(sender.use_.clone())
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Sends a request and waits for the head of its response.
+/// Sends a request and waits for the head of its response. One with `:protocol` asks for a tunnel; if the
+/// endpoint accepts, the bodies are its two directions.
+///
+/// # Cancel safety
+/// Dropping the future resets the stream.
 pub(crate) async fn send(
     mut sender: Sender,
     request: Request,
     cx: &AttemptCx,
-    _exchange: &Exchange,
-) -> Result<Response, AttemptFailure> {
-    let stream = Stream::open(&sender);
-    let bodiless = request.body().is_end_stream();
-    let (parts, body) = request.into_parts();
-    let (body, upload) = Upload::watch(body);
-    let mut silence = Silence {
-        timer: LazyTimer::default(),
-        by: earliest([cx.head_by, cx.done_by]),
-        idle: cx.idle,
-        upload,
-        seen: 0,
-    };
-    let mut answer = pin!(
-        sender
-            .inner
-            .try_send_request(Request::from_parts(parts, body))
-    );
-    let outcome = poll_fn(|task| {
-        if let Poll::Ready(outcome) = answer.as_mut().poll(task) {
-            return Poll::Ready(Some(outcome));
-        }
-        silence.poll_over(task).map(|()| None)
-    })
-    .await;
-    match outcome {
-        None => Err(GatewayError::new(
-            ErrorClass::UpstreamTimeout,
-            "waiting for the response head",
-        )
-        .with_retry(RetrySafety::Idempotent)
-        .into()),
-        Some(Err(mut failure)) => {
-            let body = failure.take_message().map(http::Request::into_body);
-            let error = failure.into_error();
-            let left = body.is_some() || is_farewell(&error);
-            if left {
-                // The endpoint is leaving (GOAWAY): nobody else needs to find out.
-                stream.0.retired.store(true, Ordering::Relaxed);
-            }
-            Err(AttemptFailure {
-                error: classify(error, left),
-                body: body.or_else(|| (left && bodiless).then(Body::empty)),
+    exchange: &Exchange,
+) -> Result<Response, SendFailure> {
+    let settled = sender.is_settled();
+    let idle = sender.streams() == 0;
+    let head_only = *request.method() == Method::HEAD;
+    let mut call = Call::open(&mut sender, request, cx)?;
+    match poll_fn(|task| call.poll_head(task, exchange)).await {
+        Ok(head) => Ok(call.respond(head, head_only, cx)),
+        Err(Broken::Own(error)) => Err(error.into()),
+        Err(Broken::Stream(error)) => {
+            let why = if is_farewell(&error) {
+                // Nobody else needs to find out.
+                sender.retire();
+                Some(Again::Leaving)
+            } else if is_refusal(&error) && !settled {
+                Some(Again::Early)
+            } else if error.is_io() && idle && call.interim == 0 {
+                Some(Again::Stale)
+            } else {
+                None
+            };
+            Err(SendFailure {
+                error: broken("sending an HTTP/2 request", error),
+                again: call.upload.into_untouched().zip(why),
             })
         }
-        Some(Ok(response)) => {
-            let (parts, incoming) = response.into_parts();
-            let body = if incoming.is_end_stream() {
-                Body::empty()
-            } else {
-                Body::h2_response(Box::new(UpstreamStream {
-                    incoming,
-                    silence: silence.until(cx.done_by),
-                    _stream: stream,
-                    in_flight: None,
-                }))
-            };
-            Ok(Response::from_parts(parts, body))
-        }
     }
 }
 
-/// Whether the endpoint said that it will not look at the request: it is leaving, and the stream's number is
-/// above the last one it names (RFC 9113 6.8).
-fn is_farewell(error: &hyper::Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(|error| error.is_go_away() && error.is_remote())
+/// Why a call has no response.
+enum Broken {
+    /// The gateway's or the client's doing.
+    Own(GatewayError),
+    /// The stream's or the connection's end.
+    Stream(h2::Error),
 }
 
-fn classify(error: hyper::Error, returned: bool) -> GatewayError {
-    // The error of a request body that broke comes back wrapped: it says who broke it.
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
-    while let Some(current) = cause {
-        if let Some(own) = current.downcast_ref::<GatewayError>() {
-            return GatewayError::new(own.class(), "sending the request body")
-                .with_status(own.status())
-                .with_reason(own.reason())
-                .with_source(error);
+impl Call {
+    fn open(sender: &mut Sender, request: Request, cx: &AttemptCx) -> Result<Self, SendFailure> {
+        let (mut parts, body) = request.into_parts();
+        let tunnel = parts.extensions.get::<h2::ext::Protocol>().is_some();
+        let end = body.is_end_stream() && !tunnel;
+        let held = !end && !tunnel && parts.headers.contains_key(EXPECT);
+        if end {
+            parts.headers.remove(EXPECT);
         }
-        cause = current.source();
+        match sender.open(http::Request::from_parts(parts, ()), end) {
+            Ok((answer, stream, share)) => Ok(Self {
+                answer,
+                upload: Upload::new(stream, body, held.then(|| Clock.now() + CONTINUE_WAIT), end),
+                silence: Silence::new(share, earliest([cx.head_by, cx.done_by]), cx.idle),
+                interim: 0,
+                tunnel,
+            }),
+            Err(error) if sender.is_open() => {
+                Err(GatewayError::internal("building an HTTP/2 request")
+                    .with_source(error)
+                    .into())
+            }
+            // Nothing was sent: the connection takes no more requests.
+            Err(error) => Err(SendFailure {
+                error: GatewayError::new(ErrorClass::UpstreamReset, "opening an HTTP/2 stream")
+                    .with_retry(RetrySafety::NotSent)
+                    .with_source(error),
+                again: Some((body, Again::Leaving)),
+            }),
+        }
     }
-    let refused = returned || reason(&error) == Some(h2::Reason::REFUSED_STREAM);
-    let safety = if refused {
-        RetrySafety::NotSent
+
+    fn poll_head(
+        &mut self,
+        task: &mut Context<'_>,
+        exchange: &Exchange,
+    ) -> Poll<Result<Head, Broken>> {
+        loop {
+            if !self.upload.is_over() {
+                let sent = self.upload.poll(task);
+                if self.upload.take_moved() {
+                    self.silence.moved();
+                }
+                if let Poll::Ready(Err(error)) = sent {
+                    return Poll::Ready(Err(Broken::Own(error)));
+                }
+            }
+            match self.answer.poll_informational(task) {
+                Poll::Ready(Some(Ok(head))) => {
+                    self.take_interim(head.status(), head.headers(), exchange)?;
+                    continue;
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(Broken::Stream(error)));
+                }
+                Poll::Ready(None) => {
+                    if let Poll::Ready(outcome) = Pin::new(&mut self.answer).poll(task) {
+                        return Poll::Ready(outcome.map_err(Broken::Stream).map(|mut response| {
+                            Head {
+                                first: arrived(response.body_mut(), task),
+                                response,
+                            }
+                        }));
+                    }
+                }
+                Poll::Pending => {}
+            }
+            let blameless = self.upload.waits_for_client();
+            let held_until = self.upload.held_until();
+            ready!(self.silence.poll_over(task, blameless, held_until));
+            self.silence.moved();
+            if held_until.is_none_or(|until| until > Clock.now()) || self.silence.is_late() {
+                return Poll::Ready(Err(Broken::Own(
+                    timed_out("waiting for the response head").with_retry(RetrySafety::Idempotent),
+                )));
+            }
+            // Nobody said no: RFC 9110 10.1.1 lets the body go after a reasonable wait.
+            self.upload.release();
+        }
+    }
+
+    fn take_interim(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        exchange: &Exchange,
+    ) -> Result<(), Broken> {
+        self.silence.moved();
+        self.interim += 1;
+        // RFC 9113 8.6: there is no 101 in HTTP/2.
+        if status == StatusCode::SWITCHING_PROTOCOLS || self.interim > MAX_INTERIM {
+            return Err(Broken::Own(GatewayError::new(
+                ErrorClass::UpstreamProtocol,
+                "reading a final response: interim ones do not end",
+            )));
+        }
+        if status == StatusCode::CONTINUE {
+            // Polling the body is what passes the permission on to the client.
+            self.upload.release();
+        } else {
+            exchange.interim(status, headers);
+        }
+        Ok(())
+    }
+
+    /// Builds the response; one that has arrived whole needs no stream.
+    fn respond(self, head: Head, head_only: bool, cx: &AttemptCx) -> Response {
+        let (parts, recv) = head.response.into_parts();
+        let tunnel = self.tunnel && parts.status.is_success();
+        let sent = self.upload.is_over();
+        let body = match head.first {
+            None if !tunnel && recv.is_end_stream() => Body::empty(),
+            Some(data) if !tunnel && recv.is_end_stream() => Body::from(data),
+            first => {
+                let length = parts.headers.get(CONTENT_LENGTH);
+                Body::h2_response(Box::new(UpstreamStream::new(Begun {
+                    recv,
+                    first,
+                    length: length
+                        .filter(|_| !head_only && !tunnel)
+                        .and_then(|length| length.to_str().ok()?.parse().ok()),
+                    // A tunnel that was refused has no body to send.
+                    upload: (!sent && tunnel == self.tunnel).then(|| Box::new(self.upload)),
+                    tunnel,
+                    silence: self.silence.until(cx.done_by),
+                })))
+            }
+        };
+        Response::from_parts(parts, body)
+    }
+}
+
+/// Data that came with the head.
+fn arrived(recv: &mut RecvStream, task: &mut Context<'_>) -> Option<Bytes> {
+    match recv.poll_data(task) {
+        Poll::Ready(Some(Ok(data))) if !data.is_empty() => Some(data),
+        // The end of the body and failures are told again.
+        _ => None,
+    }
+}
+
+/// Whether the endpoint will not look at the request: it is leaving, and the stream's number is above the last
+/// one it names (RFC 9113 6.8).
+fn is_farewell(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote()
+}
+
+/// Whether the endpoint has not looked at the request (RFC 9113 8.7).
+fn is_refusal(error: &h2::Error) -> bool {
+    error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM)
+}
+
+/// What the end of a stream or connection means.
+pub(super) fn broken(doing: &'static str, error: h2::Error) -> GatewayError {
+    let (class, retry) = if error.is_library() {
+        // The engine refused what the endpoint sent: a malformed message (RFC 9113 8.1.1) or worse.
+        (ErrorClass::UpstreamProtocol, RetrySafety::Never)
+    } else if is_farewell(&error) || is_refusal(&error) {
+        (ErrorClass::UpstreamReset, RetrySafety::NotSent)
     } else {
-        RetrySafety::Idempotent
+        (ErrorClass::UpstreamReset, RetrySafety::Idempotent)
     };
-    GatewayError::new(ErrorClass::UpstreamReset, "sending an HTTP/2 request")
-        .with_retry(safety)
+    GatewayError::new(class, doing)
+        .with_retry(retry)
         .with_source(error)
 }
 
-fn reason(error: &hyper::Error) -> Option<h2::Reason> {
-    std::error::Error::source(error)?
-        .downcast_ref::<h2::Error>()?
-        .reason()
-}
-
-/// How long an endpoint may be silent while its client is not to blame.
-struct Silence {
-    timer: LazyTimer,
-    /// The end of patience, whatever happens until then.
-    by: Option<Instant>,
-    idle: Option<Duration>,
-    upload: Option<Arc<Upload>>,
-    seen: u64,
-}
-
-impl Silence {
-    /// Counts anew, up to another end.
-    fn until(mut self, by: Option<Instant>) -> Self {
-        self.timer.set(None);
-        self.by = by;
-        self
-    }
-
-    /// Ready when the endpoint was silent for too long.
-    fn poll_over(&mut self, task: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if !self.timer.is_set() {
-                let idle_by = self.idle.map(|idle| Clock.now() + idle);
-                self.timer.set(earliest([self.by, idle_by]));
-            }
-            ready!(self.timer.poll_elapsed(task));
-            let over = self.by.is_some_and(|by| by <= Clock.now());
-            let upload = self.upload.as_ref();
-            if over || upload.is_none_or(|upload| upload.is_over_or_stuck(&mut self.seen)) {
-                return Poll::Ready(());
-            }
-            self.timer.set(None);
-        }
-    }
-}
-
-/// The body of a response on an HTTP/2 stream.
-pub(crate) struct UpstreamStream {
-    incoming: Incoming,
-    silence: Silence,
-    _stream: Stream,
-    in_flight: Option<InFlight>,
-}
-
-impl UpstreamStream {
-    /// Counts the request against its endpoint until the body is gone.
-    pub(crate) fn carry(&mut self, in_flight: InFlight) {
-        self.in_flight = Some(in_flight);
-    }
-
-    pub(crate) fn poll_frame(
-        &mut self,
-        task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(task) {
-            self.silence.timer.set(None);
-            if frame.is_none() {
-                self.in_flight = None;
-            }
-            return Poll::Ready(frame.map(|result| {
-                result.map_err(|error| {
-                    GatewayError::new(ErrorClass::UpstreamReset, "reading an HTTP/2 response body")
-                        .with_source(BoxError::from(error))
-                })
-            }));
-        }
-        ready!(self.silence.poll_over(task));
-        Poll::Ready(Some(Err(GatewayError::new(
-            ErrorClass::UpstreamTimeout,
-            "waiting for more of the response body",
-        ))))
-    }
-
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
+pub(super) fn timed_out(waiting: &'static str) -> GatewayError {
+    GatewayError::new(ErrorClass::UpstreamTimeout, waiting)
 }

@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -28,8 +28,8 @@ pub(super) struct Gather {
     _place: Option<Place>,
 }
 
-/// The side that writes what was gathered.
-#[derive(Clone)]
+/// The side that writes what was gathered. The task that drives the connection is the only one that reads
+/// and writes: a transport remembers one task for each direction.
 pub(super) struct Gathered(Arc<Mutex<Inner>>);
 
 struct Inner {
@@ -41,38 +41,13 @@ struct Inner {
     written: u64,
     /// The engine has let go of the connection.
     left: bool,
-    blocked: Arc<Blocked>,
-    waker: Waker,
-}
-
-/// Tasks that wait for the transport to take more. Several may: a transport itself remembers only one.
-#[derive(Default)]
-struct Blocked(Mutex<Vec<Waker>>);
-
-impl Blocked {
-    fn add(&self, waker: &Waker) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-    }
-}
-
-impl Wake for Blocked {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(Waker::wake);
-    }
+    /// Something was read since that was last asked.
+    heard: bool,
 }
 
 /// Splits a transport into the engine's side and the writing side. The connection has its place in a pool
 /// until the engine lets go of it.
 pub(super) fn gather(io: Transport, place: Option<Place>) -> (Gather, Gathered) {
-    let blocked = Arc::new(Blocked::default());
     let inner = Arc::new(Mutex::new(Inner {
         io,
         buf: Vec::new(),
@@ -80,8 +55,7 @@ pub(super) fn gather(io: Transport, place: Option<Place>) -> (Gather, Gathered) 
         dirty: false,
         written: 0,
         left: false,
-        waker: Waker::from(blocked.clone()),
-        blocked,
+        heard: false,
     }));
     (
         Gather {
@@ -104,6 +78,10 @@ impl Gathered {
         poll_fn(|cx| {
             let done = connection.as_mut().poll(cx);
             if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+                // What the peer said before it stopped listening still counts.
+                if done.is_pending() {
+                    let _ = connection.as_mut().poll(cx);
+                }
                 return Poll::Ready(None);
             }
             done.map(Some)
@@ -145,6 +123,11 @@ impl Gathered {
         .await
     }
 
+    /// Whether anything came from the peer since this was last asked.
+    pub(super) fn take_heard(&self) -> bool {
+        std::mem::take(&mut lock(&self.0).heard)
+    }
+
     /// Once the engine has let go: delivers what is left and ends the sending direction, as far as the peer
     /// goes along.
     pub(super) async fn finish(self) {
@@ -164,14 +147,7 @@ impl Gathered {
 impl Inner {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.buf.len() {
-            let written = match self.poll_write_some() {
-                Poll::Ready(written) => written?,
-                Poll::Pending => {
-                    self.blocked.add(cx.waker());
-                    // The transport may have woken those that waited before this one was among them.
-                    ready!(self.poll_write_some())?
-                }
-            };
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.buf[self.sent..]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -187,11 +163,6 @@ impl Inner {
         }
         Poll::Ready(Ok(()))
     }
-
-    fn poll_write_some(&mut self) -> Poll<io::Result<usize>> {
-        let mut all = Context::from_waker(&self.waker);
-        Pin::new(&mut self.io).poll_write(&mut all, &self.buf[self.sent..])
-    }
 }
 
 impl Drop for Gather {
@@ -206,7 +177,11 @@ impl AsyncRead for Gather {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.inner).io).poll_read(cx, buf)
+        let mut inner = lock(&self.inner);
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut inner.io).poll_read(cx, buf))?;
+        inner.heard |= buf.filled().len() > before;
+        Poll::Ready(Ok(()))
     }
 }
 

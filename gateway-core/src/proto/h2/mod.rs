@@ -1,17 +1,24 @@
-//! HTTP/2 connections: hyper's engine on both sides, with writes gathered per turn.
+//! HTTP/2 connections on the `h2` crate, with writes gathered per turn.
 //!
-//! Clients are served on the `h2` crate, the engine inside hyper, because hyper's own server can neither
-//! send interim responses nor hand out extended CONNECT streams as bodies. Endpoints are spoken to
-//! through hyper's client connection.
+//! A connection has one task that reads and writes it. Requests on it are driven by whoever serves them:
+//! sending a body, reading the response and what comes before it need no tasks of their own.
 
 mod client;
+mod connection;
+mod fields;
 mod gather;
+mod keep_alive;
+mod response_body;
 mod server;
+mod silence;
 mod stream;
 mod tunnel;
 mod upload;
 
-pub(crate) use client::{Sender, UpstreamStream, connect, send};
+pub(crate) use client::{Again, send};
+pub(crate) use connection::{Sender, connect};
+pub(crate) use fields::strip_connection_fields;
+pub(crate) use response_body::UpstreamStream;
 pub(crate) use server::serve;
 pub(crate) use stream::StreamBody;
 pub(crate) use tunnel::open as open_tunnel;

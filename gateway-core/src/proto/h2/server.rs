@@ -11,10 +11,11 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE, EXPECT, HOST, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE, EXPECT, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
 
+use super::fields::strip_connection_fields;
 use super::gather::{Gather, gather};
 use super::stream::StreamBody;
 use crate::body::Body;
@@ -327,7 +328,6 @@ async fn reply(
             .remove(HeaderName::from_static("sec-websocket-accept"));
     }
     parts.version = Version::HTTP_2;
-    parts.headers.remove(UPGRADE);
     strip_connection_fields(&mut parts.headers);
     if !parts.headers.contains_key(DATE)
         && let Ok(value) = HeaderValue::from_bytes(&date::cached(Clock.wall()))
@@ -362,12 +362,6 @@ async fn reply(
     .await
 }
 
-fn strip_connection_fields(headers: &mut HeaderMap) {
-    for name in [http::header::CONNECTION, http::header::TRANSFER_ENCODING] {
-        headers.remove(name);
-    }
-}
-
 /// Moves a body into a stream as fast as the client's windows allow.
 struct Pump {
     stream: SendStream<Bytes>,
@@ -392,6 +386,8 @@ impl Future for Pump {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {}
                 }
+                // A client that takes no more of the reply may still be sending its request.
+                this.body.poll_upload(task);
                 return Poll::Pending;
             }
             if let Poll::Ready(reset) = this.stream.poll_reset(task) {
@@ -424,7 +420,8 @@ impl Future for Pump {
                         this.waiting = Some(data);
                     }
                     Err(frame) => {
-                        if let Ok(trailers) = frame.into_trailers() {
+                        if let Ok(mut trailers) = frame.into_trailers() {
+                            strip_connection_fields(&mut trailers);
                             this.stream
                                 .send_trailers(trailers)
                                 .map_err(|error| gone("sending trailers", error))?;

@@ -1,83 +1,184 @@
-//! A request body on its way to an HTTP/2 endpoint, and whether it moves.
-//!
-//! The engine reads the body in a task of its own, so whoever waits for the response cannot see whether the
-//! endpoint is silent because it has nothing to say or because it still listens.
+//! A request body on its way to an HTTP/2 endpoint, moved by whoever waits for the response.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use h2::{Reason, SendStream};
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame};
 
+use super::fields::strip_connection_fields;
 use crate::body::Body;
+use crate::clock::Instant;
 use crate::error::GatewayError;
 
-/// What is known of an upload.
-#[derive(Debug, Default)]
+/// A body and the stream it goes to. Nothing more is taken from the body than the endpoint's windows allow.
 pub(super) struct Upload {
-    frames: AtomicU64,
-    /// The endpoint takes data and the client has sent none yet.
-    starving: AtomicBool,
+    stream: SendStream<Bytes>,
+    body: Body,
+    /// Taken from the body, and waiting for a window.
+    waiting: Bytes,
+    /// Bytes that were announced and are yet to come.
+    owed: Option<u64>,
+    /// The body waits for `100 Continue` until then.
+    held_until: Option<Instant>,
+    touched: bool,
+    over: bool,
+    /// Something was taken or sent since that was last asked.
+    moved: bool,
 }
 
 impl Upload {
-    /// Puts a watch on `body`; a body that is complete needs none.
-    pub(super) fn watch(body: Body) -> (Body, Option<Arc<Self>>) {
-        if body.is_end_stream() {
-            return (body, None);
-        }
-        let upload = Arc::new(Self::default());
-        let watched = Watched {
+    /// Sends `body` on `stream`, whose head has announced its length, if it has one.
+    pub(super) fn new(
+        stream: SendStream<Bytes>,
+        body: Body,
+        held_until: Option<Instant>,
+        over: bool,
+    ) -> Self {
+        Self {
+            owed: body.size_hint().exact(),
+            stream,
             body,
-            upload: upload.clone(),
-        };
-        (Body::new(watched), Some(upload))
-    }
-
-    /// Whether the endpoint may be blamed for its silence, given what `seen` was when it began to be counted.
-    pub(super) fn is_over_or_stuck(&self, seen: &mut u64) -> bool {
-        let frames = self.frames.load(Ordering::Relaxed);
-        let moved = std::mem::replace(seen, frames) != frames;
-        !moved && !self.starving.load(Ordering::Relaxed)
-    }
-}
-
-struct Watched {
-    body: Body,
-    upload: Arc<Upload>,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = GatewayError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(task);
-        self.upload
-            .starving
-            .store(frame.is_pending(), Ordering::Relaxed);
-        if frame.is_ready() {
-            self.upload.frames.fetch_add(1, Ordering::Relaxed);
+            waiting: Bytes::new(),
+            held_until,
+            touched: false,
+            over,
+            moved: false,
         }
-        frame
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// Whether there is nothing more to send.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// The endpoint takes data and the client has sent none yet: the endpoint is not to blame.
+    pub(super) fn waits_for_client(&self) -> bool {
+        !self.over && self.held_until.is_none() && self.waiting.is_empty()
     }
-}
 
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.upload.starving.store(false, Ordering::Relaxed);
+    /// Until when the body waits for `100 Continue`.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// The body need not wait any longer.
+    pub(super) fn release(&mut self) {
+        self.held_until = None;
+    }
+
+    /// Whether anything moved since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Gives the body back, if nothing was taken from it.
+    pub(super) fn into_untouched(self) -> Option<Body> {
+        (!self.touched).then_some(self.body)
+    }
+
+    /// Moves the body forward as far as it goes now. An endpoint that has stopped listening is no failure:
+    /// its response says what it makes of that.
+    ///
+    /// # Errors
+    /// Of the body. The stream is reset.
+    pub(super) fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
+        while !self.over {
+            if self.held_until.is_some() {
+                return Poll::Pending;
+            }
+            if !self.waiting.is_empty() {
+                ready!(self.poll_send(task));
+                continue;
+            }
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(task));
+            self.touched = true;
+            self.moved = true;
+            let taken = match frame {
+                None => self.finish(None),
+                Some(Ok(frame)) => self.take(frame),
+                Some(Err(error)) => Err(error),
+            };
+            if let Err(error) = taken {
+                self.stream.send_reset(Reason::CANCEL);
+                self.end();
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the endpoint has reset the stream, for whom nothing else tells.
+    pub(super) fn poll_refused(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(task).map(drop)
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), GatewayError> {
+        match frame.into_data() {
+            Ok(data) => {
+                if let Some(owed) = &mut self.owed {
+                    *owed = owed.checked_sub(data.len() as u64).ok_or_else(|| {
+                        GatewayError::internal("sending a body that is longer than announced")
+                    })?;
+                }
+                self.stream.reserve_capacity(data.len());
+                self.waiting = data;
+                Ok(())
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => self.finish(Some(trailers)),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Sends what the window takes of what waits.
+    fn poll_send(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        let mut room = self.stream.capacity();
+        if room == 0 {
+            room = match ready!(self.stream.poll_capacity(task)) {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => {
+                    self.end();
+                    return Poll::Ready(());
+                }
+            };
+        }
+        self.moved = true;
+        let part = self.waiting.split_to(self.waiting.len().min(room));
+        // Trailers may follow even when all bytes that were announced are there.
+        let last = self.waiting.is_empty()
+            && self.owed.is_none_or(|owed| owed == 0)
+            && self.body.is_end_stream();
+        if self.stream.send_data(part, last).is_err() || last {
+            self.end();
+        }
+        Poll::Ready(())
+    }
+
+    fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), GatewayError> {
+        if self.owed.is_some_and(|owed| owed > 0) {
+            return Err(GatewayError::internal(
+                "sending a body that is shorter than announced",
+            ));
+        }
+        // A failure means that the endpoint has reset the stream.
+        let _ = match trailers {
+            Some(mut trailers) => {
+                strip_connection_fields(&mut trailers);
+                self.stream.send_trailers(trailers)
+            }
+            None => self.stream.send_data(Bytes::new(), true),
+        };
+        self.end();
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.waiting = Bytes::new();
+        self.body = Body::empty();
     }
 }
