@@ -50,16 +50,16 @@ fn request_path_futures_stay_within_their_budgets() {
         ("a request", size_of::<Request>(), 288),
         ("a response", size_of::<Response>(), 176),
         ("context of a filter run", size_of::<FilterCx<'_>>(), 512),
-        ("stack of a listener", of_handler::<Listener>(), 2048),
-        ("selecting a route", of_handler::<SelectRoute>(), 704),
-        ("forwarding", of_handler::<Forward>(), 4800),
+        ("stack of a listener", of_handler::<Listener>(), 416),
+        ("selecting a route", of_handler::<SelectRoute>(), 384),
+        ("forwarding", of_handler::<Forward>(), 3280),
         (
             "forwarding behind backend filters",
             of_handler::<SendOnce>(),
-            3424,
+            3312,
         ),
-        ("one attempt", of(attempt), 2464),
-        ("a seam", of_handler::<SharedService>(), 352),
+        ("one attempt", of(attempt), 2344),
+        ("a seam", of_handler::<SharedService>(), 24),
     ]);
 }
 

@@ -70,7 +70,8 @@ async fn a_reply_to_head_tells_the_length_and_has_no_body() {
 #[tokio::test]
 async fn a_malformed_head_is_a_502_and_leaves_other_streams_alone() {
     let long = "x".repeat(126);
-    let heads: [(&str, Vec<(&str, &str)>, bool); 6] = [
+    type Fields<'a> = Vec<(&'a str, &'a str)>;
+    let heads: [(&str, Fields<'_>, bool); 6] = [
         ("no status", vec![("server", "x")], true),
         (
             "connection field",

@@ -43,7 +43,7 @@ async fn an_endpoint_that_offers_none_is_found_out_at_once() {
     client.send(ASKING).await;
     let mut peer = FramePeer::serve(&listener, &[]).await;
     // The answer to the PING that came with the preface says that the settings are complete.
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let answering = tokio::spawn(async move {
         peer.next(kind::PING).await;
         peer
