@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use portcullis_tests::{FramePeer, H2Client, h2_upstream, kind, within};
+use portcullis_tests::{FramePeer, H2Client, PATIENCE, h2_upstream, kind, within};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -17,13 +17,16 @@ use super::{GET, gateway_and_listener, gateway_to};
 
 const MIB: usize = 1 << 20;
 
-/// Sends until the peer lets nothing more through for a while; says how much that was.
-async fn stuff(send: &mut SendStream<Bytes>, most: usize) -> usize {
+/// How long nothing has to move until it is taken for stuck.
+const STUCK: Duration = Duration::from_millis(300);
+
+/// Sends until the peer lets nothing more through for so long; says how much that was.
+async fn stuff(send: &mut SendStream<Bytes>, most: usize, stuck: Duration) -> usize {
     let mut sent = 0;
     while sent < most {
         send.reserve_capacity(64 * 1024);
         let room = poll_fn(|task| send.poll_capacity(task));
-        let Ok(room) = tokio::time::timeout(Duration::from_millis(300), room).await else {
+        let Ok(room) = tokio::time::timeout(stuck, room).await else {
             break;
         };
         let part = room.unwrap().unwrap().min(64 * 1024);
@@ -58,7 +61,7 @@ async fn a_client_that_does_not_read_holds_its_endpoint_back_and_nobody_else() {
                 send.send_data("small".into(), true).unwrap();
                 return;
             }
-            let held = stuff(&mut send, MOST).await;
+            let held = stuff(&mut send, MOST, STUCK).await;
             counter.store(held, Ordering::SeqCst);
             told.notify_one();
             send.reserve_capacity(0);
@@ -111,7 +114,7 @@ async fn an_endpoint_that_does_not_read_holds_its_client_back() {
     let client = H2Client::connect(gateway.addr()).await;
     let request = Request::post("http://test/").body(()).unwrap();
     let (response, mut send) = client.open(request, false).await;
-    let held = stuff(&mut send, 32 * MIB).await;
+    let held = stuff(&mut send, 32 * MIB, STUCK).await;
     assert!(
         held < 4 * MIB,
         "{held} bytes were taken for an endpoint that does not read"
@@ -147,7 +150,7 @@ async fn an_http2_client_that_does_not_read_can_still_send() {
     let request = Request::post("http://test/").body(()).unwrap();
     let (response, mut send) = client.open(request, false).await;
     let mut body = within("the head", response).await.unwrap().into_body();
-    assert_eq!(stuff(&mut send, 4 * MIB).await, 4 * MIB);
+    assert_eq!(stuff(&mut send, 4 * MIB, PATIENCE).await, 4 * MIB);
     send.send_data(Bytes::new(), true).unwrap();
     within("the whole upload", all.notified()).await;
     assert_eq!(drain(&mut body).await, 8 * MIB);

@@ -118,21 +118,21 @@ async fn a_deadline_cancels_the_stream() {
 
 #[tokio::test]
 async fn silence_ends_a_request_and_movement_does_not() {
-    let (gateway, listener) = gateway_and_listener("timeouts: { idle: 300ms }", "").await;
+    let (gateway, listener) = gateway_and_listener("timeouts: { idle: 500ms }", "").await;
     let mut client = gateway.client().await;
     client.send(GET).await;
     let mut peer = FramePeer::serve(&listener, &[]).await;
     let stream = peer.request().await;
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     ticks.tick().await;
-    for _ in 0..4 {
+    for _ in 0..6 {
         ticks.tick().await;
         peer.headers(stream, &[(":status", "103")], false).await;
         assert_eq!(client.head().await.status(), 103);
     }
     peer.headers(stream, &[(":status", "200")], false).await;
     client.head().await;
-    for _ in 0..6 {
+    for _ in 0..7 {
         ticks.tick().await;
         peer.data(stream, b"z", false).await;
         client.exactly(6).await;
