@@ -130,15 +130,21 @@ impl Forward {
         })
     }
 
-    async fn once(
+    /// Not an `async fn`, as those keep two copies of each argument that outlives an await.
+    fn once(
         &self,
         parts: Parts,
         body: Body,
         cx: AttemptCx,
         exchange: Exchange,
-    ) -> Result<Response, GatewayError> {
-        let backend = self.choose()?;
-        backend.send(&parts, body, cx, &exchange).await
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
+        async move {
+            let backend = self.choose()?;
+            match &backend.chain {
+                None => backend.client.send(&parts, body, &cx, &exchange).await,
+                Some(chain) => chain.call(for_chain(parts, body, cx)).await,
+            }
+        }
     }
 
     async fn repeat(
@@ -205,16 +211,18 @@ impl Backend {
         cx: AttemptCx,
         exchange: &Exchange,
     ) -> Result<Response, GatewayError> {
-        let Some(chain) = &self.chain else {
-            return self.client.send(parts, body, &cx, exchange).await;
-        };
-        let answering = {
-            let mut request = Request::from_parts(parts.clone(), body);
-            request.extensions_mut().insert(cx);
-            chain.call(request)
-        };
-        answering.await
+        match &self.chain {
+            None => self.client.send(parts, body, &cx, exchange).await,
+            Some(chain) => chain.call(for_chain(parts.clone(), body, cx)).await,
+        }
     }
+}
+
+/// The request as the filters of a backend get it; what the attempt is told travels with it to [`SendOnce`].
+fn for_chain(parts: Parts, body: Body, cx: AttemptCx) -> Request {
+    let mut request = Request::from_parts(parts, body);
+    request.extensions_mut().insert(cx);
+    request
 }
 
 /// The handler at the end of a backend's chain: one attempt.

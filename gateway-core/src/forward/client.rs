@@ -82,71 +82,73 @@ impl UpstreamClient {
     }
 
     /// Sends one request to one endpoint. `parts` is only read, so that a failed attempt can be repeated.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &self,
         parts: &Parts,
         body: Body,
         cx: &AttemptCx,
         exchange: &Exchange,
-    ) -> Result<Response, GatewayError> {
-        let Some(endpoint) = self.pick(parts, cx, exchange) else {
-            return Err(GatewayError::new(
-                ErrorClass::NoEndpoint,
-                format!("choosing an endpoint of upstream {}", self.upstream.name()),
-            )
-            .with_retry(RetrySafety::NotSent));
-        };
-        let started = Clock.recent();
-        {
-            let mut state = exchange.state();
-            state.upstream = Some(self.upstream.clone());
-            state.endpoint = Some(endpoint.clone());
-            state.attempts = cx.number + 1;
-            state.upstream_started = Some(started - exchange.started());
-        }
-        if let Some(limit) = self.settings.max_requests
-            && in_flight(&self.upstream) >= u64::from(limit)
-        {
-            return Err(GatewayError::new(
-                ErrorClass::Overloaded,
-                format!(
-                    "sending to upstream {}: {limit} requests are in flight",
-                    self.upstream.name()
-                ),
-            )
-            .with_reason("upstream_max_requests")
-            .with_retry_after(1));
-        }
-        let mut in_flight = endpoint.clone().begin();
-        let sent = self.send_to(&endpoint, parts, body, cx, exchange).await;
-        let ended = Clock.now();
-        let latency = ended - started;
-        match sent {
-            Ok(mut response) => {
-                let outcome = match response.status() {
-                    StatusCode::BAD_GATEWAY
-                    | StatusCode::SERVICE_UNAVAILABLE
-                    | StatusCode::GATEWAY_TIMEOUT => Outcome::GatewayError,
-                    status if status.is_server_error() => Outcome::ServerError,
-                    _ => Outcome::Success,
-                };
-                in_flight.record(outcome, latency);
-                exchange.state().upstream_head = Some(ended - exchange.started());
-                if cx.done_by.is_some() && ends_with_status(parts, &response) {
-                    response.body_mut().end_late(exchange);
-                }
-                // Counted against its endpoint until the response's body is gone.
-                response.body_mut().carry(in_flight);
-                Ok(response)
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
+        async move {
+            let Some(endpoint) = self.pick(parts, cx, exchange) else {
+                return Err(GatewayError::new(
+                    ErrorClass::NoEndpoint,
+                    format!("choosing an endpoint of upstream {}", self.upstream.name()),
+                )
+                .with_retry(RetrySafety::NotSent));
+            };
+            let started = Clock.recent();
+            {
+                let mut state = exchange.state();
+                state.upstream = Some(self.upstream.clone());
+                state.endpoint = Some(endpoint.clone());
+                state.attempts = cx.number + 1;
+                state.upstream_started = Some(started - exchange.started());
             }
-            Err(error) => {
-                let outcome = match error.class() {
-                    ErrorClass::Connect | ErrorClass::ConnectTimeout => Outcome::ConnectFailure,
-                    _ if error.origin() == Origin::Upstream => Outcome::GatewayError,
-                    _ => Outcome::Cancelled,
-                };
-                in_flight.finish(outcome, latency);
-                Err(error)
+            if let Some(limit) = self.settings.max_requests
+                && in_flight(&self.upstream) >= u64::from(limit)
+            {
+                return Err(GatewayError::new(
+                    ErrorClass::Overloaded,
+                    format!(
+                        "sending to upstream {}: {limit} requests are in flight",
+                        self.upstream.name()
+                    ),
+                )
+                .with_reason("upstream_max_requests")
+                .with_retry_after(1));
+            }
+            let mut in_flight = endpoint.clone().begin();
+            let sent = self.send_to(&endpoint, parts, body, cx, exchange).await;
+            let ended = Clock.now();
+            let latency = ended - started;
+            match sent {
+                Ok(mut response) => {
+                    let outcome = match response.status() {
+                        StatusCode::BAD_GATEWAY
+                        | StatusCode::SERVICE_UNAVAILABLE
+                        | StatusCode::GATEWAY_TIMEOUT => Outcome::GatewayError,
+                        status if status.is_server_error() => Outcome::ServerError,
+                        _ => Outcome::Success,
+                    };
+                    in_flight.record(outcome, latency);
+                    exchange.state().upstream_head = Some(ended - exchange.started());
+                    if cx.done_by.is_some() && ends_with_status(parts, &response) {
+                        response.body_mut().end_late(exchange);
+                    }
+                    // Counted against its endpoint until the response's body is gone.
+                    response.body_mut().carry(in_flight);
+                    Ok(response)
+                }
+                Err(error) => {
+                    let outcome = match error.class() {
+                        ErrorClass::Connect | ErrorClass::ConnectTimeout => Outcome::ConnectFailure,
+                        _ if error.origin() == Origin::Upstream => Outcome::GatewayError,
+                        _ => Outcome::Cancelled,
+                    };
+                    in_flight.finish(outcome, latency);
+                    Err(error)
+                }
             }
         }
     }
@@ -177,81 +179,91 @@ impl UpstreamClient {
         }
     }
 
-    async fn send_to(
+    fn send_to(
         &self,
         endpoint: &Arc<Endpoint>,
         parts: &Parts,
-        body: Body,
+        mut body: Body,
         cx: &AttemptCx,
         exchange: &Exchange,
-    ) -> Result<Response, GatewayError> {
-        let pool = self.pool(endpoint);
-        let mut body = body;
-        let mut early = false;
-        loop {
-            let channel = match self.at_hand(pool, cx) {
-                Some(channel) => channel,
-                // Boxed: making connections takes much more room than using them, and is rare.
-                None => Box::pin(self.route_to(endpoint, pool, cx)).await?,
-            };
-            match channel {
-                Channel::Http1(lease) => {
-                    let sent = self.send_http1(endpoint, lease, parts, body, cx, exchange);
-                    match sent.await {
-                        Ok(response) => return Ok(response),
-                        // A connection that had gone stale says nothing about the endpoint: the request moves
-                        // on to the next one, and in the end to a fresh one. One that may have arrived does so
-                        // only if it may be carried out twice.
-                        Err(h1::SendFailure {
-                            body: Some(whole),
-                            stale: true,
-                            unsent,
-                            ..
-                        }) if unsent || super::retry::is_idempotent(&parts.method) => body = whole,
-                        Err(failure) => return Err(failure.error),
+    ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
+        async move {
+            let pool = self.pool(endpoint);
+            let mut early = false;
+            loop {
+                let channel = match self.at_hand(pool, cx) {
+                    Some(channel) => channel,
+                    // Boxed: making connections takes much more room than using them, and is rare.
+                    None => Box::pin(self.route_to(endpoint, pool, cx)).await?,
+                };
+                match channel {
+                    Channel::Http1(lease) => {
+                        match self
+                            .send_http1(endpoint, lease, parts, body, cx, exchange)
+                            .await
+                        {
+                            Ok(response) => return Ok(response),
+                            // A connection that had gone stale says nothing about the endpoint: the request moves
+                            // on to the next one, and in the end to a fresh one. One that may have arrived does so
+                            // only if it may be carried out twice.
+                            Err(h1::SendFailure {
+                                body: Some(whole),
+                                stale: true,
+                                unsent,
+                                ..
+                            }) if unsent || super::retry::is_idempotent(&parts.method) => {
+                                body = whole
+                            }
+                            Err(failure) => return Err(failure.error),
+                        }
                     }
-                }
-                Channel::Http2 { sender, reused } => {
-                    let request = self.http2_request(endpoint, parts, body, sender.is_secure())?;
-                    let sent = match Upgrade::of_parts(parts) {
-                        Some(upgrade) => {
-                            h2::open_tunnel(sender, request, upgrade, cx, exchange).await
+                    Channel::Http2 { sender, reused } => {
+                        let request =
+                            self.http2_request(endpoint, parts, body, sender.is_secure())?;
+                        // Boxed, so that requests over HTTP/1 are smaller.
+                        let sent = match Upgrade::of_parts(parts) {
+                            Some(upgrade) => {
+                                let open = h2::open_tunnel(sender, request, upgrade, cx, exchange);
+                                Box::pin(open).await
+                            }
+                            None => Box::pin(h2::send(sender, request, cx, exchange)).await,
+                        };
+                        let failure = match sent {
+                            Ok(response) => return Ok(response),
+                            Err(failure) => failure,
+                        };
+                        // The next connection is a better one, in the end a fresh one.
+                        let moves = |why: h2::Again| match why {
+                            h2::Again::Leaving => reused,
+                            h2::Again::Early => !early,
+                            h2::Again::Stale => {
+                                reused && super::retry::is_idempotent(&parts.method)
+                            }
+                        };
+                        match failure.again {
+                            Some((untouched, why)) if moves(why) => {
+                                let error = &failure.error;
+                                tracing::debug!(%error, "an http/2 connection did not take a request");
+                                early |= why == h2::Again::Early;
+                                body = untouched;
+                            }
+                            _ => return Err(failure.error),
                         }
-                        None => h2::send(sender, request, cx, exchange).await,
-                    };
-                    let failure = match sent {
-                        Ok(response) => return Ok(response),
-                        Err(failure) => failure,
-                    };
-                    // The next connection is a better one, in the end a fresh one.
-                    let moves = |why: h2::Again| match why {
-                        h2::Again::Leaving => reused,
-                        h2::Again::Early => !early,
-                        h2::Again::Stale => reused && super::retry::is_idempotent(&parts.method),
-                    };
-                    match failure.again {
-                        Some((untouched, why)) if moves(why) => {
-                            let error = &failure.error;
-                            tracing::debug!(%error, "an http/2 connection did not take a request");
-                            early |= why == h2::Again::Early;
-                            body = untouched;
-                        }
-                        _ => return Err(failure.error),
                     }
                 }
             }
         }
     }
 
-    pub(super) async fn send_http1(
+    pub(super) fn send_http1<'a>(
         &self,
         endpoint: &Endpoint,
         lease: Lease,
-        parts: &Parts,
+        parts: &'a Parts,
         body: Body,
         cx: &AttemptCx,
-        exchange: &Exchange,
-    ) -> Result<Response, h1::SendFailure> {
+        exchange: &'a Exchange,
+    ) -> impl Future<Output = Result<Response, h1::SendFailure>> + Send + use<'a> {
         let upgrade = Upgrade::of_parts(parts);
         let framing = match body.size_hint().exact() {
             _ if upgrade.is_some() => BodyFraming::Empty,
@@ -278,7 +290,7 @@ impl UpstreamClient {
             done_by: cx.done_by,
             idle: cx.idle,
         };
-        h1::send(lease, &outgoing, body, limits, exchange).await
+        h1::send(lease, &outgoing, body, limits, exchange)
     }
 
     pub(super) fn http2_request(

@@ -228,7 +228,7 @@ mod tests {
             (
                 "connection in HTTP/1",
                 of(|(io, first, cx): Http1| h1::serve(io, first, cx)),
-                2304,
+                1184,
             ),
             // In a box of its own, so that HTTP/1 connections do not pay for it.
             (

@@ -20,8 +20,8 @@ use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::handler::Response;
 use crate::http1::{
-    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, HeadLimits, ResponseHead, ScanState,
-    encode_request_head, parse_response,
+    BodyDecoder, BodyFraming, Chunk, ConnectionDirective, EncodeError, HeadLimits, ResponseHead,
+    ScanState, encode_request_head, parse_response,
 };
 use crate::pool::Lease;
 use crate::timer::LazyTimer;
@@ -45,11 +45,11 @@ pub(crate) struct Connection {
 }
 
 /// What goes out: a head that is ready to be encoded, and a body.
-pub(crate) struct Outgoing<'a> {
+pub(crate) struct Outgoing<'a, 'h> {
     pub(crate) method: &'a Method,
     /// Path and query.
-    pub(crate) target: &'a str,
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) target: &'h str,
+    pub(crate) headers: &'h HeaderMap,
     pub(crate) framing: BodyFraming,
     pub(crate) expect_continue: bool,
     pub(crate) upgrade: bool,
@@ -181,19 +181,35 @@ impl Sending {
 
 /// Sends a request and reads the head of its response.
 ///
+/// The head is encoded at once: the future need not hold what it was made of.
+///
 /// # Errors
 /// A [`SendFailure`] that tells whether the same request may be sent on another connection.
 ///
 /// # Cancel safety
 /// Dropping the future closes the connection.
-pub(crate) async fn send(
+pub(crate) fn send<'a>(
     mut lease: Lease,
-    outgoing: &Outgoing<'_>,
+    outgoing: &Outgoing<'a, '_>,
     body: Body,
     limits: SendLimits,
-    exchange: &Exchange,
-) -> Result<Response, SendFailure> {
-    let mut sending = Sending {
+    exchange: &'a Exchange,
+) -> impl Future<Output = Result<Response, SendFailure>> + Send + use<'a> {
+    let conn = lease.connection();
+    conn.out.start_untouched();
+    let encoded = encode_request_head(
+        conn.out.tail(),
+        outgoing.method,
+        outgoing.target,
+        outgoing.headers,
+        outgoing.framing,
+        if outgoing.upgrade {
+            ConnectionDirective::Upgrade
+        } else {
+            ConnectionDirective::KeepAlive
+        },
+    );
+    let sending = Sending {
         writer: BodyWriter::new(body, outgoing.framing, true),
         held_until: outgoing
             .expect_continue
@@ -202,65 +218,65 @@ pub(crate) async fn send(
         shut: false,
         seen: (0, 0),
     };
-    let mut received = false;
-    let mut head_length = 0;
-    let result = {
-        let conn = lease.connection();
-        conn.out.start_untouched();
-        let encoded = encode_request_head(
-            conn.out.tail(),
-            outgoing.method,
-            outgoing.target,
-            outgoing.headers,
-            outgoing.framing,
-            if outgoing.upgrade {
-                ConnectionDirective::Upgrade
-            } else {
-                ConnectionDirective::KeepAlive
-            },
-        );
-        match encoded {
-            Ok(()) => {
-                head_length = conn.out.len();
-                exchange_heads(
-                    conn,
-                    &mut sending,
-                    outgoing,
-                    limits,
-                    exchange,
-                    &mut received,
-                )
-                .await
-            }
+    let asked = Asked {
+        encoded,
+        head_length: conn.out.len(),
+        method: outgoing.method,
+        upgrade: outgoing.upgrade,
+        limits,
+        exchange,
+    };
+    converse(lease, sending, asked)
+}
+
+/// What has to be known of a request to understand the answer.
+struct Asked<'a> {
+    encoded: Result<(), EncodeError>,
+    head_length: usize,
+    method: &'a Method,
+    upgrade: bool,
+    limits: SendLimits,
+    exchange: &'a Exchange,
+}
+
+fn converse(
+    mut lease: Lease,
+    mut sending: Sending,
+    asked: Asked<'_>,
+) -> impl Future<Output = Result<Response, SendFailure>> + Send {
+    async move {
+        let mut received = false;
+        let result = match asked.encoded {
+            Ok(()) => exchange_heads(lease.connection(), &mut sending, &asked, &mut received).await,
             Err(error) => {
                 Err(GatewayError::internal("encoding the request head").with_source(error))
             }
-        }
-    };
-    match result {
-        Ok(head) => Ok(respond(lease, sending, head, limits)),
-        Err(error) => {
-            let broke = !received && matches!(error.class(), ErrorClass::UpstreamReset);
-            let stale = broke && lease.was_reused();
-            let conn = lease.connection();
-            let unsent = if broke { conn.out.take_unsent() } else { None };
-            let safety = match &unsent {
-                Some(_) => RetrySafety::NotSent,
-                None if stale => RetrySafety::Idempotent,
-                None => error.retry_safety(),
-            };
-            Err(SendFailure {
-                error: error.with_retry(safety),
-                stale,
-                unsent: unsent.is_some(),
-                body: match unsent {
-                    Some(mut unsent) => {
-                        unsent.advance(head_length.min(unsent.len()));
-                        sending.writer.into_whole(unsent, &conn.limits)
-                    }
-                    None => sending.writer.into_untouched(),
-                },
-            })
+        };
+        match result {
+            Ok(head) => Ok(respond(lease, sending, head, asked.limits)),
+            Err(error) => {
+                let broke = !received && matches!(error.class(), ErrorClass::UpstreamReset);
+                let stale = broke && lease.was_reused();
+                let conn = lease.connection();
+                let unsent = if broke { conn.out.take_unsent() } else { None };
+                let safety = match &unsent {
+                    Some(_) => RetrySafety::NotSent,
+                    None if stale => RetrySafety::Idempotent,
+                    None => error.retry_safety(),
+                };
+                Err(SendFailure {
+                    error: error.with_retry(safety),
+                    stale,
+                    unsent: unsent.is_some(),
+                    body: match unsent {
+                        Some(mut unsent) => {
+                            unsent.advance(asked.head_length.min(unsent.len()));
+                            sending.writer.into_whole(unsent, &conn.limits)
+                        }
+                        None => sending.writer.into_untouched(),
+                    },
+                })
+            }
         }
     }
 }
@@ -268,11 +284,10 @@ pub(crate) async fn send(
 async fn exchange_heads(
     conn: &mut Connection,
     sending: &mut Sending,
-    outgoing: &Outgoing<'_>,
-    limits: SendLimits,
-    exchange: &Exchange,
+    asked: &Asked<'_>,
     received: &mut bool,
 ) -> Result<ResponseHead, GatewayError> {
+    let limits = &asked.limits;
     let mut scan = ScanState::default();
     let mut interim = 0;
     let mut sent = false;
@@ -298,18 +313,14 @@ async fn exchange_heads(
             }
             while !conn.rbuf.is_empty() {
                 *received = true;
-                let parsed =
-                    parse_response(&mut conn.rbuf, &mut scan, outgoing.method, &conn.limits)
-                        .map_err(|error| {
-                            GatewayError::new(
-                                ErrorClass::UpstreamProtocol,
-                                "parsing the response head",
-                            )
+                let parsed = parse_response(&mut conn.rbuf, &mut scan, asked.method, &conn.limits)
+                    .map_err(|error| {
+                        GatewayError::new(ErrorClass::UpstreamProtocol, "parsing the response head")
                             .with_source(error)
-                        })?;
+                    })?;
                 let Some(head) = parsed else { break };
                 scan = ScanState::default();
-                if head.status == StatusCode::SWITCHING_PROTOCOLS && outgoing.upgrade {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS && asked.upgrade {
                     return Poll::Ready(Ok(head));
                 }
                 if !head.status.is_informational() {
@@ -326,7 +337,7 @@ async fn exchange_heads(
                     // Polling the body is what passes the permission on to the client.
                     sending.held_until = None;
                 } else {
-                    exchange.interim(head.status, &head.headers);
+                    asked.exchange.interim(head.status, &head.headers);
                 }
                 if !sent {
                     let _ = sending.poll(conn, task)?;

@@ -39,13 +39,13 @@ pub(super) struct ReplyTo {
     pub(super) upgrade: bool,
 }
 
-/// Writes a reply. Returns what comes next and how many bytes of body were written.
-pub(super) async fn write_response(
+/// Encodes the head of a reply; [`Writing::deliver`] sends it and the body behind it.
+pub(super) fn begin_reply(
     shared: &Arc<Shared>,
     response: Response,
     request: &ReplyTo,
     cx: &ConnCx,
-) -> Result<(Next, u64), GatewayError> {
+) -> Result<Writing, GatewayError> {
     let (parts, body) = response.into_parts();
     let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     if switching != request.upgrade && switching {
@@ -67,76 +67,63 @@ pub(super) async fn write_response(
     } else {
         response_framing(&body, &parts.headers, request)
     };
-    let mut writer = {
-        let mut conn = shared.lock();
-        let tunnel = if switching {
-            Tunnel::Open
-        } else {
-            Tunnel::Refused
-        };
-        if conn.tunnel == Tunnel::Offered {
-            conn.tunnel = tunnel;
-            if let Some(waker) = conn.tunnel_waker.take() {
-                waker.wake();
-            }
-            if !switching {
-                conn.decoder = BodyDecoder::new(BodyFraming::Empty, &HeadLimits::default());
-                conn.tunnel = Tunnel::None;
-            }
-        }
-        let unasked = std::mem::take(&mut conn.continue_pending);
-        conn.interim_allowed = false;
-        let directive = if switching {
-            ConnectionDirective::Upgrade
-        } else if !request.keep_alive
-            || conn.body_error
-            || framing == BodyFraming::UntilClose
-            || cx.handle.is_closing()
-            || leaves_doubt(&mut conn, unasked, parts.status)
-        {
-            ConnectionDirective::Close
-        } else {
-            ConnectionDirective::KeepAlive
-        };
-        let line = ResponseLine {
-            status: parts.status,
-            version: request.version,
-            method: &request.method,
-            framing,
-            connection: directive,
-            trailers: request.trailers,
-            date: &date::cached(Clock.wall()),
-        };
-        let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
-        // Until it is whole, a body that ends with the connection must not end in order.
-        let unframed = encoded.framing == BodyFraming::UntilClose && !switching;
-        if unframed {
-            conn.io.reset_on_close(true);
-        }
-        let body = if encoded.framing == BodyFraming::Empty {
-            Body::empty()
-        } else {
-            body
-        };
-        Writing {
-            writer: BodyWriter::new(body, encoded.framing, request.trailers),
-            keep: encoded.keep_alive,
-            unframed,
-        }
-    };
-    let idle = cx.settings().timeouts.write_idle;
-    let result = poll_fn(|task| poll_write(shared, &mut writer.writer, idle, task)).await;
-    let written = writer.writer.written();
-    result?;
-    if switching {
-        end_tunnel(shared).await;
-        return Ok((Next::Close, written));
-    }
     let mut conn = shared.lock();
-    if writer.unframed {
-        conn.io.reset_on_close(false);
+    let tunnel = if switching {
+        Tunnel::Open
+    } else {
+        Tunnel::Refused
+    };
+    if conn.tunnel == Tunnel::Offered {
+        conn.tunnel = tunnel;
+        if let Some(waker) = conn.tunnel_waker.take() {
+            waker.wake();
+        }
+        if !switching {
+            conn.decoder = BodyDecoder::new(BodyFraming::Empty, &HeadLimits::default());
+            conn.tunnel = Tunnel::None;
+        }
     }
-    Ok((next(&mut conn, writer.keep), written))
+    let unasked = std::mem::take(&mut conn.continue_pending);
+    conn.interim_allowed = false;
+    let directive = if switching {
+        ConnectionDirective::Upgrade
+    } else if !request.keep_alive
+        || conn.body_error
+        || framing == BodyFraming::UntilClose
+        || cx.handle.is_closing()
+        || leaves_doubt(&mut conn, unasked, parts.status)
+    {
+        ConnectionDirective::Close
+    } else {
+        ConnectionDirective::KeepAlive
+    };
+    let line = ResponseLine {
+        status: parts.status,
+        version: request.version,
+        method: &request.method,
+        framing,
+        connection: directive,
+        trailers: request.trailers,
+        date: &date::cached(Clock.wall()),
+    };
+    let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
+    // Until it is whole, a body that ends with the connection must not end in order.
+    let unframed = encoded.framing == BodyFraming::UntilClose && !switching;
+    if unframed {
+        conn.io.reset_on_close(true);
+    }
+    let body = if encoded.framing == BodyFraming::Empty {
+        Body::empty()
+    } else {
+        body
+    };
+    Ok(Writing {
+        writer: BodyWriter::new(body, encoded.framing, request.trailers),
+        keep: encoded.keep_alive,
+        unframed,
+        switching,
+        idle: cx.settings().timeouts.write_idle,
+    })
 }
 
 /// Whether a request body that is not read to its end makes the connection unusable, so that its end is announced
@@ -170,11 +157,35 @@ fn next(conn: &mut ServerConn, keep: bool) -> Next {
     }
 }
 
-struct Writing {
+/// A reply on its way to the client.
+pub(super) struct Writing {
     writer: BodyWriter,
     keep: bool,
     /// Its end is that of the connection.
     unframed: bool,
+    /// What follows the head is a tunnel.
+    switching: bool,
+    idle: Duration,
+}
+
+impl Writing {
+    /// Sends the reply. Returns what comes next and how many bytes of body were written.
+    pub(super) async fn deliver(
+        &mut self,
+        shared: &Arc<Shared>,
+    ) -> Result<(Next, u64), GatewayError> {
+        poll_fn(|task| poll_write(shared, &mut self.writer, self.idle, task)).await?;
+        let written = self.writer.written();
+        if self.switching {
+            end_tunnel(shared).await;
+            return Ok((Next::Close, written));
+        }
+        let mut conn = shared.lock();
+        if self.unframed {
+            conn.io.reset_on_close(false);
+        }
+        Ok((next(&mut conn, self.keep), written))
+    }
 }
 
 /// Moves the body to the client as fast as both allow, and notices a client that leaves meanwhile.

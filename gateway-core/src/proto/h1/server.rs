@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use http::{Method, Version};
 
 use super::linger::{drain, linger, shut};
-use super::reply::{Next, ReplyTo, write_response};
+use super::reply::{Next, ReplyTo, Writing, begin_reply};
 use super::request_body::RequestBody;
 use super::server_conn::{Shared, Tunnel};
 use super::spare::keep_read_buffer;
@@ -18,6 +18,7 @@ use crate::conn::{ConnCx, ExchangeReport};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Exchange;
 use crate::filter::settle;
+use crate::gateway::ListenerEntry;
 use crate::handler::{BoxFuture, Request, Response};
 use crate::http1::{BodyFraming, HeadError, RequestHead, ScanState, parse_request};
 use crate::hygiene::accepts_trailers;
@@ -51,12 +52,26 @@ pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End 
                 return End::Clean;
             }
             Err(refusal) => {
-                refuse(&shared, refusal, cx).await;
+                Box::pin(refuse(&shared, refusal, cx)).await;
                 return End::Broken;
             }
         };
         first = false;
-        match serve_one(&shared, head, cx).await {
+        // The steps of an exchange stand here and the work between them in functions: what those move about, the
+        // request above all, would else be part of what every idle connection holds.
+        let entry = cx.entry();
+        let (mut turn, admitted) = Turn::begin(&shared, head, cx, &entry);
+        let answered = match admitted {
+            Ok(request) => drive(&shared, &mut entry.service.call(request)).await,
+            Err(error) => Some(Err(error)),
+        };
+        // Writing the reply may take as long as the client likes; the generation need not wait for it.
+        drop(entry);
+        let next = match turn.reply(&shared, answered, cx) {
+            Some(mut writing) => turn.end(writing.deliver(&shared).await, &shared),
+            None => Next::Broken,
+        };
+        match next {
             Next::Request => {}
             Next::Drain if drain(&shared).await => {}
             Next::Drain => {
@@ -165,47 +180,81 @@ async fn refuse(shared: &Arc<Shared>, refusal: Refusal, cx: &ConnCx) {
         keep_alive: false,
         upgrade: false,
     };
-    if let Ok((_, written)) = write_response(shared, response, &request, cx).await {
+    if let Ok(mut writing) = begin_reply(shared, response, &request, cx)
+        && let Ok((_, written)) = writing.deliver(shared).await
+    {
         report.complete(0, written);
     }
     linger(shared).await;
 }
 
-async fn serve_one(shared: &Arc<Shared>, head: RequestHead, cx: &ConnCx) -> Next {
-    let entry = cx.entry();
-    let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
-    let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
-    let reply_to = ReplyTo {
-        method: head.method.clone(),
-        version: head.version,
-        trailers: accepts_trailers(&head.headers),
-        keep_alive: head.keep_alive,
-        upgrade: head.upgrade,
-    };
-    let request = begin(shared, head, exchange.clone(), &entry.settings);
-    let answered = match report.admit(&request) {
-        Ok(()) => drive(shared, &mut entry.service.call(request)).await,
-        Err(error) => Some(Err(error)),
-    };
-    // Writing the reply may take as long as the client likes; the generation need not wait for it.
-    drop(entry);
-    let Some(outcome) = answered else {
+/// One request and its reply.
+struct Turn {
+    exchange: Exchange,
+    report: Option<ExchangeReport>,
+    reply_to: ReplyTo,
+}
+
+impl Turn {
+    fn begin(
+        shared: &Arc<Shared>,
+        head: RequestHead,
+        cx: &ConnCx,
+        entry: &ListenerEntry,
+    ) -> (Self, Result<Request, GatewayError>) {
+        let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
+        let report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
+        let reply_to = ReplyTo {
+            method: head.method.clone(),
+            version: head.version,
+            trailers: accepts_trailers(&head.headers),
+            keep_alive: head.keep_alive,
+            upgrade: head.upgrade,
+        };
+        let request = begin(shared, head, exchange.clone(), &entry.settings);
+        let admitted = report.admit(&request).map(|()| request);
+        let turn = Self {
+            exchange,
+            report: Some(report),
+            reply_to,
+        };
+        (turn, admitted)
+    }
+
+    /// Begins the reply; `None` when there is nobody to reply to or the reply cannot be sent.
+    fn reply(
+        &mut self,
+        shared: &Arc<Shared>,
+        answered: Option<Result<Response, GatewayError>>,
+        cx: &ConnCx,
+    ) -> Option<Writing> {
         // The report logs the request as abandoned when it is dropped.
-        return Next::Broken;
-    };
-    let response = outcome.unwrap_or_else(|error| settle(error, &exchange));
-    report.head(response.status());
-    drop(exchange);
-    let (next, written) = match write_response(shared, response, &reply_to, cx).await {
-        Ok(done) => done,
-        Err(error) => {
-            report.failed(&error);
-            return Next::Broken;
+        let response = answered?.unwrap_or_else(|error| settle(error, &self.exchange));
+        self.report.as_mut()?.head(response.status());
+        match begin_reply(shared, response, &self.reply_to, cx) {
+            Ok(writing) => Some(writing),
+            Err(error) => {
+                self.report.take()?.failed(&error);
+                None
+            }
         }
-    };
-    let received = shared.lock().bytes_in;
-    report.complete(received, written);
-    next
+    }
+
+    fn end(&mut self, delivered: Result<(Next, u64), GatewayError>, shared: &Arc<Shared>) -> Next {
+        let Some(report) = self.report.take() else {
+            return Next::Broken;
+        };
+        match delivered {
+            Ok((next, written)) => {
+                report.complete(shared.lock().bytes_in, written);
+                next
+            }
+            Err(error) => {
+                report.failed(&error);
+                Next::Broken
+            }
+        }
+    }
 }
 
 fn begin(
