@@ -23,6 +23,7 @@
 //! ```
 
 mod capture;
+mod damage;
 mod decode;
 mod diagnostic;
 mod fault;
