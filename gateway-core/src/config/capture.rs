@@ -283,8 +283,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
             ) -> Result<Located<T>, D::Error> {
                 let pending = take_pending();
                 let missing = pending.as_ref().is_some_and(|pending| pending.missing);
-                let origin =
-                    pending.map(|Pending { document, id, .. }| Captured { document, id });
+                let origin = pending.map(|Pending { document, id, .. }| Captured { document, id });
                 let at = origin.as_ref().map(Captured::location).unwrap_or_default();
                 Ok(Located {
                     value: T::deserialize(inner)?,
@@ -367,8 +366,17 @@ impl PluginSpec {
     }
 
     /// As [`decode`](Self::decode), and gives what is left when there are mistakes.
-    pub(crate) fn recover<C: DeserializeOwned>(&self, diagnostics: &mut Diagnostics) -> Recovered<C> {
+    pub(crate) fn recover<C: DeserializeOwned>(
+        &self,
+        diagnostics: &mut Diagnostics,
+    ) -> Recovered<C> {
         recover(self.body.node(), Some(TYPE), diagnostics)
+    }
+
+    /// Whether a key of the settings was written, and nothing of its value is among what could not be read.
+    pub(crate) fn keeps<C>(&self, settings: &Recovered<C>, key: &str) -> bool {
+        let node = self.body.node();
+        node.has_key(key) && !settings.lost.lost(node, &[key])
     }
 
     /// An error about this plugin, pointing at its entry.

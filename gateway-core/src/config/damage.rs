@@ -55,7 +55,7 @@ impl Lost {
     }
 
     /// The value that was read for a key.
-    fn get<'d>(&self, map: NodeRef<'d>, key: &str) -> Option<NodeRef<'d>> {
+    pub(super) fn get<'d>(&self, map: NodeRef<'d>, key: &str) -> Option<NodeRef<'d>> {
         let renamed = || self.renamed.get(&(map.id(), key));
         map.get(key)
             .or_else(|| renamed().map(|value| map.document().node(*value)))

@@ -41,12 +41,16 @@ pub mod units;
 pub mod values;
 mod write;
 
+pub(crate) use damage::Damage;
+
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
 pub use ir::Config;
 pub use load::{Loaded, load, parse_native, translate};
+pub(crate) use load::{Reading, read_files, read_text};
 pub use lower::lower;
+pub(crate) use lower::lower_rest;
 pub use node::{Document, Format, Kind, NodeRef};
 pub use pem::Pem;
 pub use raw::{RawConfig, schema};

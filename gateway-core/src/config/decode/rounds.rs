@@ -44,12 +44,12 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
 }
 
 /// What could be read of a tree.
-pub(in crate::config) struct Recovered<T> {
+pub(crate) struct Recovered<T> {
     /// The value, without what was wrong; something stands in for keys that must be there. `None` when too
     /// much was wrong to make one.
-    pub(in crate::config) value: Option<T>,
+    pub(crate) value: Option<T>,
     /// Whether nothing was wrong.
-    pub(in crate::config) clean: bool,
+    pub(crate) clean: bool,
     /// What the value lacks.
     pub(in crate::config) lost: Lost,
 }
@@ -177,7 +177,8 @@ impl<'s> Session<'s> {
         known: &'static [&'static str],
         entry: &Entry,
     ) -> bool {
-        if known.contains(&self.key(entry)) || !self.state.borrow().strict.contains(&(name, known)) {
+        if known.contains(&self.key(entry)) || !self.state.borrow().strict.contains(&(name, known))
+        {
             return false;
         }
         self.report_key(
@@ -321,9 +322,10 @@ impl<'s> Session<'s> {
             return false;
         };
         let mut state = self.state.borrow_mut();
-        let taken = map.raw_entries().iter().any(|entry| {
-            *entry.key == *meant || state.renamed.get(&entry.value) == Some(&meant)
-        });
+        let taken = map
+            .raw_entries()
+            .iter()
+            .any(|entry| *entry.key == *meant || state.renamed.get(&entry.value) == Some(&meant));
         if taken {
             state.missed.push((map.id(), meant));
         } else {

@@ -2,11 +2,10 @@
 
 use http::{HeaderName, Method};
 
-use super::place::explain;
+use super::{findings::Findings, place::explain};
 use crate::{
     config::{
         capture::Located,
-        diagnostic::Diagnostics,
         raw::{PathMatch, RawMatch, RawRoute, ValueMatch},
     },
     route::{
@@ -15,7 +14,7 @@ use crate::{
 };
 
 /// The alternatives of a route, without its custom matchers.
-pub(super) fn lower(route: &RawRoute, problems: &mut Diagnostics) -> Vec<RouteMatch> {
+pub(super) fn lower(route: &RawRoute, problems: &mut Findings<'_>) -> Vec<RouteMatch> {
     let alternatives = match &route.rule {
         Some(rule) => lower_rule(rule, route.matches.is_some(), problems),
         None => Vec::new(),
@@ -29,7 +28,7 @@ pub(super) fn lower(route: &RawRoute, problems: &mut Diagnostics) -> Vec<RouteMa
 fn lower_rule(
     rule: &Located<String>,
     beside_match: bool,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> Vec<RouteMatch> {
     if beside_match {
         let problem = rule.error("a route has either `match` or `rule`, not both");
@@ -41,7 +40,7 @@ fn lower_rule(
     })
 }
 
-fn lower_match(raw: &RawMatch, problems: &mut Diagnostics) -> RouteMatch {
+fn lower_match(raw: &RawMatch, problems: &mut Findings<'_>) -> RouteMatch {
     RouteMatch {
         hosts: raw
             .hosts
@@ -75,13 +74,13 @@ fn lower_match(raw: &RawMatch, problems: &mut Diagnostics) -> RouteMatch {
     }
 }
 
-fn lower_host(host: &Located<String>, problems: &mut Diagnostics) -> Option<HostPattern> {
+fn lower_host(host: &Located<String>, problems: &mut Findings<'_>) -> Option<HostPattern> {
     host.parse()
         .map_err(|error| problems.push(host.error(format!("{error}"))))
         .ok()
 }
 
-fn lower_path(path: &Located<PathMatch>, problems: &mut Diagnostics) -> Option<PathPattern> {
+fn lower_path(path: &Located<PathMatch>, problems: &mut Findings<'_>) -> Option<PathPattern> {
     let lowered = match &path.value {
         PathMatch::Exact(text) => PathPattern::exact(text),
         PathMatch::Prefix(text) => PathPattern::prefix(text),
@@ -97,7 +96,7 @@ fn lower_path(path: &Located<PathMatch>, problems: &mut Diagnostics) -> Option<P
         .ok()
 }
 
-fn lower_method(method: &Located<String>, problems: &mut Diagnostics) -> Option<Method> {
+fn lower_method(method: &Located<String>, problems: &mut Findings<'_>) -> Option<Method> {
     /// Beyond these, a method in lower case may be meant.
     const STANDARD: [&str; 9] = [
         "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
@@ -119,7 +118,7 @@ fn lower_method(method: &Located<String>, problems: &mut Diagnostics) -> Option<
 fn lower_header(
     name: &str,
     value: &Located<ValueMatch>,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> Option<HeaderMatch> {
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| problems.push(value.error(format!("`{name}` is not a header name"))))
@@ -128,7 +127,7 @@ fn lower_header(
     Some(HeaderMatch::new(header?, test?))
 }
 
-fn lower_value(value: &Located<ValueMatch>, problems: &mut Diagnostics) -> Option<ValueTest> {
+fn lower_value(value: &Located<ValueMatch>, problems: &mut Findings<'_>) -> Option<ValueTest> {
     Some(match &value.value {
         ValueMatch::Exact(text) => ValueTest::Exact(text.as_str().into()),
         ValueMatch::Present => ValueTest::Present,
