@@ -521,11 +521,15 @@ where
 /// Points at the key the plugin blames, else at the plugin.
 fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
     let message = format!("{}: {}", spec.kind, chain(error));
-    match error.key().and_then(|key| spec.body.node().get(key)) {
+    let problem = match error.key().and_then(|key| spec.body.node().get(key)) {
         Some(node) => Diagnostic::error(message)
             .at(node.location())
             .path(node.path()),
         None => spec.error(message),
+    };
+    match error.advice() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
     }
 }
 

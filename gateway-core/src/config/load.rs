@@ -87,13 +87,10 @@ pub(crate) fn read_files(paths: &[PathBuf], registry: &Registry) -> Reading {
     let mut unread = problems.has_errors();
     let mut documents = Vec::new();
     for file in &walk.files {
-        match Document::load(file) {
-            Ok(found) => documents.extend(found),
-            Err(found) => {
-                problems.extend(found);
-                unread = true;
-            }
-        }
+        let parsed = Document::load_rest(file);
+        documents.extend(parsed.documents);
+        problems.extend(parsed.problems);
+        unread |= parsed.cut_short;
     }
     let Whole { config, mut damage } = merge(&documents, Some(registry), &mut problems);
     if unread {
@@ -109,18 +106,17 @@ pub(crate) fn read_files(paths: &[PathBuf], registry: &Registry) -> Reading {
 
 /// As [`parse_native`], but gives what is left when there are mistakes.
 pub(crate) fn read_text(name: &str, text: &str, format: Format) -> Reading {
-    let mut reading = Reading::default();
-    match Document::parse(name, text, format) {
-        Ok(documents) => {
-            let whole = merge(&documents, None, &mut reading.problems);
-            (reading.config, reading.damage) = (whole.config, whole.damage);
-        }
-        Err(problems) => {
-            reading.problems = problems;
-            reading.damage.set_incomplete();
-        }
+    let mut parsed = Document::parse_rest(name, text, format);
+    let Whole { config, mut damage } = merge(&parsed.documents, None, &mut parsed.problems);
+    if parsed.cut_short {
+        damage.set_incomplete();
     }
-    reading
+    Reading {
+        config,
+        damage,
+        watch: Vec::new(),
+        problems: parsed.problems,
+    }
 }
 
 /// Turns documents that were read already into one configuration; as [`load`] without the files.

@@ -87,6 +87,11 @@ fn parts(
             }
             continue;
         };
+        if !document.flaws().is_empty() {
+            // A dialect does not know of flaws.
+            damage.set_incomplete();
+            continue;
+        }
         let same = groups.iter_mut().find_map(|group| match group {
             Group::Foreign(known, list, _) if known.name() == dialect.name() => Some(list),
             _ => None,

@@ -129,6 +129,8 @@ macro_rules! scalar {
 pub(super) use scalar;
 
 const CIDR: &str = "an address range such as 10.0.0.0/8";
+const CIDR_HINT: &str =
+    "write one address, or an address, `/` and the bits that count: up to 32, with IPv6 up to 128";
 const BIND: &str =
     "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
 const ENDPOINT: &str =
@@ -172,7 +174,7 @@ impl FromStr for Cidr {
             .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         network
             .map(|network| Self(network.trunc()))
-            .ok_or_else(|| ValueError::new(CIDR))
+            .ok_or_else(|| ValueError::new(CIDR).hint(CIDR_HINT))
     }
 }
 
@@ -458,7 +460,11 @@ fn socket(text: &str, expected: &'static str) -> Result<SocketAddr, ValueError> 
                 fail
             }
         }
-        _ => fail,
+        Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fail.hint("a port is a number up to 65535")
+        }
+        None => fail.hint("write an address, `:` and a port"),
+        Some(_) => fail,
     })
 }
 

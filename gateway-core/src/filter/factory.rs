@@ -84,6 +84,7 @@ pub struct NoConfig {}
 pub struct BuildError {
     message: String,
     key: Option<String>,
+    hint: Option<String>,
     source: Option<BoxError>,
 }
 
@@ -93,6 +94,7 @@ impl BuildError {
         Self {
             message: message.into(),
             key: None,
+            hint: None,
             source: None,
         }
     }
@@ -104,11 +106,24 @@ impl BuildError {
         self
     }
 
+    /// Says what to do about it, apart from what is wrong.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// Attaches the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What to do about it, if that was said.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// The key at fault, if named.

@@ -13,7 +13,7 @@ use crate::config::{
     diagnostic::{Diagnostic, Diagnostics, did_you_mean},
     fault::{Cause, Fault},
     node::{Document, NodeRef},
-    tree::{Entry, NodeId},
+    tree::{Entry, Flaw, NodeId},
 };
 
 /// Mistakes that one [`decode`] reports; it stops looking for more.
@@ -63,11 +63,16 @@ pub(in crate::config) fn recover<T: DeserializeOwned>(
     hidden: Option<&str>,
     diagnostics: &mut Diagnostics,
 ) -> Recovered<T> {
+    let flawed = flaws_in(node);
+    let state = State {
+        skipped: unreadable(&flawed).collect(),
+        ..State::default()
+    };
     let session = Session {
         document: node.document(),
         top: node.id(),
         hidden,
-        state: RefCell::default(),
+        state: RefCell::new(state),
     };
     let rounds =
         (WORK / session.document.node_count().max(1)).clamp(MAX_MISTAKES / 4, MAX_MISTAKES * 4);
@@ -90,8 +95,11 @@ pub(in crate::config) fn recover<T: DeserializeOwned>(
             break;
         }
     }
-    let clean = value.is_some() && session.is_clean();
-    let lost = session.lost();
+    let clean = value.is_some() && session.is_clean() && flawed.is_empty();
+    let mut lost = session.lost();
+    for (id, _) in &flawed {
+        lost.node(node.document().node(*id));
+    }
     let state = session.state.into_inner();
     let count = state.found.len();
     diagnostics.extend(state.found);
@@ -102,7 +110,7 @@ pub(in crate::config) fn recover<T: DeserializeOwned>(
                 .at(node.location())
                 .path(node.path()),
         );
-    } else if count == 0 && !clean {
+    } else if count == 0 && !clean && flawed.is_empty() {
         diagnostics.push(
             Diagnostic::error("cannot be decoded")
                 .at(node.location())
@@ -110,6 +118,22 @@ pub(in crate::config) fn recover<T: DeserializeOwned>(
         );
     }
     Recovered { value, clean, lost }
+}
+
+/// The nodes of a tree that the reader of the document had to make something up for.
+fn flaws_in(top: NodeRef<'_>) -> Vec<(NodeId, Flaw)> {
+    let document = top.document();
+    let is_in = |id: NodeId| {
+        let mut above = std::iter::successors(Some(document.node(id)), |node| node.parent());
+        above.any(|node| node.id() == top.id())
+    };
+    let all = document.flaws().iter().copied();
+    all.filter(|(id, _)| is_in(*id)).collect()
+}
+
+fn unreadable(flaws: &[(NodeId, Flaw)]) -> impl Iterator<Item = NodeId> {
+    let unreadable = flaws.iter().filter(|(_, flaw)| *flaw == Flaw::Unreadable);
+    unreadable.map(|(id, _)| *id)
 }
 
 /// What one call of [`decode`] has learned so far.

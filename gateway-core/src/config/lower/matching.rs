@@ -13,6 +13,13 @@ use crate::{
     },
 };
 
+/// What to do about a pattern that is refused.
+const REGEX: &str = "the syntax is that of the Rust crate `regex`: put `\\` before characters that are meant literally";
+const HOST: &str = "write a host such as shop.example or *.shop.example";
+const PATH: &str = "write a path such as /orders";
+const RULE: &str = "write a rule such as Host(`shop.example`) && PathPrefix(`/orders`)";
+const NAME: &str = "names are made of letters, digits and `-`";
+
 /// The alternatives of a route, without its custom matchers.
 pub(super) fn lower(route: &RawRoute, problems: &mut Findings<'_>) -> Vec<RouteMatch> {
     let alternatives = match &route.rule {
@@ -35,7 +42,7 @@ fn lower_rule(
         problems.push(problem.hint("keep one of them, or make two routes"));
     }
     rule::parse(rule).unwrap_or_else(|error| {
-        problems.push(rule.error(explain(&error)));
+        problems.push(rule.error(explain(&error)).hint(RULE));
         Vec::new()
     })
 }
@@ -76,7 +83,7 @@ fn lower_match(raw: &RawMatch, problems: &mut Findings<'_>) -> RouteMatch {
 
 fn lower_host(host: &Located<String>, problems: &mut Findings<'_>) -> Option<HostPattern> {
     host.parse()
-        .map_err(|error| problems.push(host.error(format!("{error}"))))
+        .map_err(|error| problems.push(host.error(format!("{error}")).hint(HOST)))
         .ok()
 }
 
@@ -87,12 +94,12 @@ fn lower_path(path: &Located<PathMatch>, problems: &mut Findings<'_>) -> Option<
         PathMatch::StringPrefix(text) => PathPattern::string_prefix(text),
         PathMatch::Regex(source) => {
             return PathPattern::regex(source)
-                .map_err(|error| problems.push(path.error(explain(&error))))
+                .map_err(|error| problems.push(path.error(explain(&error)).hint(REGEX)))
                 .ok();
         }
     };
     lowered
-        .map_err(|error| problems.push(path.error(error.to_string())))
+        .map_err(|error| problems.push(path.error(error.to_string()).hint(PATH)))
         .ok()
 }
 
@@ -111,7 +118,10 @@ fn lower_method(method: &Located<String>, problems: &mut Findings<'_>) -> Option
         return None;
     }
     Method::from_bytes(method.as_bytes())
-        .map_err(|_| problems.push(method.error(format!("`{}` is not a method", method.value))))
+        .map_err(|_| {
+            let problem = method.error(format!("`{}` is not a method", method.value));
+            problems.push(problem.hint("write a method such as GET"));
+        })
         .ok()
 }
 
@@ -121,7 +131,10 @@ fn lower_header(
     problems: &mut Findings<'_>,
 ) -> Option<HeaderMatch> {
     let header = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| problems.push(value.error(format!("`{name}` is not a header name"))))
+        .map_err(|_| {
+            let problem = value.error(format!("`{name}` is not a header name"));
+            problems.push(problem.hint(NAME));
+        })
         .ok();
     let test = lower_value(value, problems);
     Some(HeaderMatch::new(header?, test?))
@@ -135,7 +148,7 @@ fn lower_value(value: &Located<ValueMatch>, problems: &mut Findings<'_>) -> Opti
         ValueMatch::Regex(source) => match Pattern::whole(source) {
             Ok(pattern) => ValueTest::Regex(pattern),
             Err(error) => {
-                problems.push(value.error(explain(&error)));
+                problems.push(value.error(explain(&error)).hint(REGEX));
                 return None;
             }
         },

@@ -63,6 +63,8 @@ impl<'r> Table<'r> {
                 table.short = true;
                 continue;
             }
+            // Written twice, say.
+            table.short |= problems.lost(name, &["name"]);
             if name.is_empty() {
                 problems.push(name.error(format!("the name of a {kind} must not be empty")));
                 continue;

@@ -309,13 +309,13 @@ fn listeners_are_checked() {
         ),
         (
             "listeners: [{ name: a, bind: ':80', tls: { certificates: [] } }]",
-            "conf/g.yaml:1:58: error: TLS needs at least one certificate (at listeners[0].tls.certificates)",
+            "conf/g.yaml:1:58: error: TLS needs at least one certificate (at listeners[0].tls.certificates)\n  hint: write `certificates: [{ cert: tls.crt, key: tls.key }]`",
         ),
         (
             "listeners: [{ name: a, bind: ':80', tls: { client_auth: {}, certificates: [{ cert: a, key: '', default: true }, { cert: c, key: d, default: true, hosts: ['a.*'] }] } }]",
             "conf/g.yaml:1:57: error: certificates of clients cannot be checked without `ca` (at listeners[0].tls.client_auth)\n  hint: name a PEM file with the authorities that issue them\n\
              conf/g.yaml:1:92: error: expected the path of a PEM file, or PEM text, found nothing (at listeners[0].tls.certificates[0].key)\n\
-             conf/g.yaml:1:141: error: a listener has at most one default certificate (at listeners[0].tls.certificates[1].default)\n\
+             conf/g.yaml:1:141: error: a listener has at most one default certificate (at listeners[0].tls.certificates[1].default)\n  hint: leave `default` out of all but one\n\
              conf/g.yaml:1:155: error: `a.*` is not a name that a certificate can be served for (at listeners[0].tls.certificates[1].hosts[0])\n  hint: write a host, or `*.` and a host; international names in their xn-- form",
         ),
         (
@@ -337,22 +337,22 @@ fn matches_are_checked() {
     check(&[
         (
             "routes: [{ name: r, match: { hosts: [a..b], path: orders, methods: [get, 'a b'], headers: { 'a b': x, c: { regex: '(' } }, query: { q: { regex: '' } } }, backends: [{ upstream: u }] }]",
-            "conf/g.yaml:1:38: error: the host `a..b` has an empty label (at routes[0].match.hosts[0])\n\
-             conf/g.yaml:1:51: error: the path `orders` does not begin with `/` (at routes[0].match.path)\n\
+            "conf/g.yaml:1:38: error: the host `a..b` has an empty label (at routes[0].match.hosts[0])\n  hint: write a host such as shop.example or *.shop.example\n\
+             conf/g.yaml:1:51: error: the path `orders` does not begin with `/` (at routes[0].match.path)\n  hint: write a path such as /orders\n\
              conf/g.yaml:1:69: error: methods are case-sensitive, and none is called `get` (at routes[0].match.methods[0])\n  hint: write GET\n\
-             conf/g.yaml:1:74: error: `a b` is not a method (at routes[0].match.methods[1])\n\
-             conf/g.yaml:1:100: error: `a b` is not a header name (at routes[0].match.headers[\"a b\"])\n\
-             conf/g.yaml:1:106: error: parsing the regular expression `(`: unclosed group (at routes[0].match.headers.c)\n\
-             conf/g.yaml:1:136: error: the regular expression is empty (at routes[0].match.query.q)",
+             conf/g.yaml:1:74: error: `a b` is not a method (at routes[0].match.methods[1])\n  hint: write a method such as GET\n\
+             conf/g.yaml:1:100: error: `a b` is not a header name (at routes[0].match.headers[\"a b\"])\n  hint: names are made of letters, digits and `-`\n\
+             conf/g.yaml:1:106: error: parsing the regular expression `(`: unclosed group (at routes[0].match.headers.c)\n  hint: the syntax is that of the Rust crate `regex`: put `\\` before characters that are meant literally\n\
+             conf/g.yaml:1:136: error: the regular expression is empty (at routes[0].match.query.q)\n  hint: the syntax is that of the Rust crate `regex`: put `\\` before characters that are meant literally",
         ),
         (
             "routes: [{ name: r, rule: 'Host(`a`', match: {}, backends: [{ upstream: u }] }]",
             "conf/g.yaml:1:27: error: a route has either `match` or `rule`, not both (at routes[0].rule)\n  hint: keep one of them, or make two routes\n\
-             conf/g.yaml:1:27: error: expected `,` or `)`, found the end of the rule (at byte 8 of the rule) (at routes[0].rule)",
+             conf/g.yaml:1:27: error: expected `,` or `)`, found the end of the rule (at byte 8 of the rule) (at routes[0].rule)\n  hint: write a rule such as Host(`shop.example`) && PathPrefix(`/orders`)",
         ),
         (
             "routes: [{ name: r, rule: 'HostRegexp(`(`)', backends: [{ upstream: u }] }]",
-            "conf/g.yaml:1:27: error: parsing the regular expression `(` (at byte 11 of the rule): unclosed group (at routes[0].rule)",
+            "conf/g.yaml:1:27: error: parsing the regular expression `(` (at byte 11 of the rule): unclosed group (at routes[0].rule)\n  hint: write a rule such as Host(`shop.example`) && PathPrefix(`/orders`)",
         ),
     ]);
 }

@@ -26,16 +26,16 @@ pub(super) fn server(
 ) -> ServerTlsPlan {
     let place = Place::of(&listener.name);
     if raw.certificates.is_empty() && !problems.lost(&listener.name, &["tls", "certificates"]) {
-        problems.push(place.error(
-            &["tls", "certificates"],
-            "TLS needs at least one certificate",
-        ));
+        let problem = "TLS needs at least one certificate";
+        let problem = place.error(&["tls", "certificates"], problem);
+        problems.push(problem.hint("write `certificates: [{ cert: tls.crt, key: tls.key }]`"));
     }
     let mut default_seen = false;
     for (position, certificate) in raw.certificates.iter().enumerate() {
         if certificate.default && std::mem::replace(&mut default_seen, true) {
             let keys = ["tls", "certificates", &position.to_string(), "default"];
-            problems.push(place.error(&keys, "a listener has at most one default certificate"));
+            let problem = place.error(&keys, "a listener has at most one default certificate");
+            problems.push(problem.hint("leave `default` out of all but one"));
         }
     }
     let mut unpaired = Vec::new();
