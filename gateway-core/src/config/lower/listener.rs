@@ -6,7 +6,7 @@ use super::{
     findings::Findings,
     fingerprint,
     limits::{count, timeout_or_never},
-    names::{Names, elsewhere},
+    names::{Names, called, elsewhere},
     place::Place,
     tls,
 };
@@ -33,8 +33,8 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
         problems.push(
             handler
                 .error(format!(
-                    "the listener `{}` has a connection handler and filters",
-                    raw.name.value
+                    "{} has a connection handler and filters",
+                    called("listener", &raw.name)
                 ))
                 .hint("filters see HTTP requests, which this listener does not serve: leave one of both out"),
         );
@@ -128,10 +128,14 @@ pub(super) fn check_binds(raw: &RawConfig, problems: &mut Findings<'_>) {
     let known = !problems.lost_section("admin") && (written || !problems.lacks_documents());
     let admin =
         (raw.admin.enabled && known).then_some((&raw.admin.bind, "the admin listener".to_owned()));
-    let listeners = raw
-        .listeners
-        .iter()
-        .map(|l| (&l.bind, format!("the listener `{}`", l.name.value)));
+    let listeners = raw.listeners.iter().map(|listener| {
+        let owner = if listener.name.is_missing() {
+            "another listener".to_owned()
+        } else {
+            called("listener", &listener.name)
+        };
+        (&listener.bind, owner)
+    });
     let mut earlier: Vec<(&Located<BindAddress>, String)> = Vec::new();
     let all = admin.into_iter().chain(listeners);
     for (bind, owner) in all.filter(|(bind, _)| !bind.is_missing()) {
@@ -188,7 +192,8 @@ pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Find
         }
     }
     let unused = raw.listeners.iter().zip(&used).filter(|(_, used)| !**used);
-    for (listener, _) in unused.filter(|(listener, _)| listener.handler.is_none()) {
+    let serves = |listener: &RawListener| listener.handler.is_none() && !listener.name.is_missing();
+    for (listener, _) in unused.filter(|(listener, _)| serves(listener)) {
         let problem = listener.name.warning(format!(
             "no route belongs to the listener `{}`",
             listener.name.value

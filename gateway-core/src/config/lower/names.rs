@@ -119,6 +119,15 @@ impl<'r> Table<'r> {
     }
 }
 
+/// How a message about an object calls it.
+pub(super) fn called(kind: &str, name: &Located<String>) -> String {
+    if name.is_missing() {
+        format!("this {kind}")
+    } else {
+        format!("the {kind} `{}`", name.value)
+    }
+}
+
 /// Names the place of the object that was there first, when it is known.
 pub(super) fn elsewhere<T>(problem: Diagnostic, other: &Located<T>) -> Diagnostic {
     if other.at.is_known() {

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    findings::Findings, fingerprint, limits::timeout, matching, names::Names, place::Place, retry,
+    findings::Findings,
+    fingerprint,
+    limits::timeout,
+    matching,
+    names::{Names, called},
+    place::Place,
+    retry,
 };
 use crate::{
     balance::combine_hashes,
@@ -96,13 +102,16 @@ fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> 
 
 fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Vec<Backend> {
     let place = Place::of(&raw.name);
-    let name = &raw.name.value;
+    let route = || called("route", &raw.name);
     let lost = problems.lost(&raw.name, &["backends"]);
     let could_answer = !raw.filters.is_empty() || problems.lost(&raw.name, &["filters"]);
     if raw.backends.is_empty() && !could_answer && !lost {
         let problem = place.error(
             &["backends"],
-            format!("the route `{name}` has no backend, and no filter that could answer"),
+            format!(
+                "{} has no backend, and no filter that could answer",
+                route()
+            ),
         );
         problems.push(problem.hint("write `backends: [{ upstream: NAME }]`"));
     }
@@ -110,7 +119,7 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> V
     if idle && !raw.backends.is_empty() && !lost {
         let problem = place.warning(
             &["backends"],
-            format!("every backend of the route `{name}` has the weight 0"),
+            format!("every backend of {} has the weight 0", route()),
         );
         problems.push(problem.hint("requests that no filter answers are answered with 503"));
     }

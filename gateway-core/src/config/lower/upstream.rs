@@ -9,6 +9,7 @@ use super::{
     fingerprint,
     limits::{NEVER, count},
     listener,
+    names::called,
     place::Place,
     tls,
 };
@@ -66,12 +67,12 @@ fn endpoints(
     problems: &mut Findings<'_>,
 ) -> (Vec<EndpointSpec>, Vec<NamedEndpoint>) {
     let place = Place::of(&raw.name);
-    let name = &raw.name.value;
+    let upstream = || called("upstream", &raw.name);
     let lost = problems.lost_any(&raw.name, &["endpoints", "discovery"]);
     if raw.endpoints.is_empty() && raw.discovery.is_none() && !lost {
         let problem = place.error(
             &["endpoints"],
-            format!("the upstream `{name}` has neither endpoints nor a discovery"),
+            format!("{} has neither endpoints nor a discovery", upstream()),
         );
         problems.push(problem.hint("write `endpoints: [\"10.0.0.1:8080\"]`"));
     }
@@ -79,7 +80,7 @@ fn endpoints(
     if idle && !raw.endpoints.is_empty() && raw.discovery.is_none() && !lost {
         problems.push(place.warning(
             &["endpoints"],
-            format!("every endpoint of the upstream `{name}` has the weight 0"),
+            format!("every endpoint of {} has the weight 0", upstream()),
         ));
     }
     let (mut specs, mut named, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
