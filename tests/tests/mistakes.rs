@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::thread;
 
-use portcullis::config::{Diagnostic, Document, Format, Severity};
+use portcullis::config::{Captured, Diagnostic, Document, Format, Severity};
 use portcullis::filter::{BuildCx, BuildError, FilterFactory, HeadFilter, Stage};
 use portcullis::gateway::StartError;
 use portcullis::tls::testing::{CertificateSpec, TestCa};
@@ -510,4 +510,48 @@ fn all_mistakes_together_are_reported_each_once() {
             .iter()
             .all(|problem| problem.severity == Severity::Error)
     );
+}
+
+#[tokio::test]
+async fn a_refused_configuration_leaves_no_trace_in_plugins_and_files() {
+    /// Whether it was made for a configuration that was refused.
+    struct Shared(bool);
+
+    let folder = folder();
+    let registry = portcullis::registry()
+        .head_filter("shares", |refused: Captured, cx| {
+            cx.shared("state", || Shared(refused.node().has_key("refused")));
+            Ok(Keeps)
+        })
+        .build()
+        .unwrap();
+    let (file, log) = (
+        folder.path().join("gateway.yaml"),
+        folder.path().join("access.log"),
+    );
+    let write = |filter: &str, more: &str| {
+        let text = format!(
+            "listeners: [{{ name: web, bind: '127.0.0.1:0' }}]\n\
+             routes: [{{ name: a, filters: [{{ type: {filter} }}] }}]\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let with_log = format!("access_log: {{ path: '{}' }}\n", log.display());
+    write("respond", "");
+    let gateway = Gateway::builder(registry)
+        .workers(1)
+        .without_admin()
+        .files([&file])
+        .build()
+        .unwrap()
+        .mount();
+    write("shares, refused: true", &format!("{with_log}nonsense: 1\n"));
+    assert_eq!(gateway.reload().unwrap_err().len(), 1);
+    assert!(!log.exists());
+    write("shares", &with_log);
+    gateway.reload().unwrap();
+    let state = gateway.process().store();
+    let state = state.shared("state", || Shared(true));
+    assert!(!state.0, "made for the configuration that went live");
+    assert!(log.exists());
 }

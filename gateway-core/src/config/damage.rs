@@ -40,9 +40,9 @@ impl Lost {
         self.renamed.insert((map.id(), key), value);
     }
 
-    /// Whether nothing was left out.
+    /// Whether nothing was left out or guessed.
     pub(super) fn is_nothing(&self) -> bool {
-        self.around.is_empty() && self.nodes.is_empty()
+        self.around.is_empty() && self.nodes.is_empty() && self.renamed.is_empty()
     }
 
     fn reaches(&mut self, mut next: Option<NodeRef<'_>>) {
@@ -65,14 +65,15 @@ impl Lost {
         self.keys.contains(&(map.id(), key))
     }
 
-    /// Whether anything of the value under `keys` was left out.
+    /// Whether anything of the value under `keys` was left out, or is only believed to be the one.
     pub(super) fn lost(&self, object: NodeRef<'_>, keys: &[&str]) -> bool {
         let mut node = object;
         for key in keys {
-            if self.nodes.contains(&node.id()) || self.lacks(node, key) {
+            let guessed = self.renamed.contains_key(&(node.id(), key));
+            if self.nodes.contains(&node.id()) || self.lacks(node, key) || guessed {
                 return true;
             }
-            match self.get(node, key) {
+            match node.get(key) {
                 Some(below) => node = below,
                 None => return false,
             }
@@ -134,7 +135,7 @@ impl Damage {
 
     /// Whether anything under `keys` is missing, in the object that `name` is a value of.
     pub(crate) fn lost<T>(&self, name: &Located<T>, keys: &[&str]) -> bool {
-        let Some(object) = name.parent() else {
+        let Some(object) = name.parent().filter(|_| !self.documents.is_empty()) else {
             return false;
         };
         self.documents
@@ -142,3 +143,6 @@ impl Damage {
             .is_some_and(|(_, lost)| lost.lost(object, keys))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,22 +329,22 @@ impl<'s> Session<'s> {
             }
             return new;
         };
-        if node.parent().is_some_and(|map| self.forget_guess(map.id())) {
+        let meant = did_you_mean(key, known.iter().copied());
+        let map = node.parent();
+        if meant.is_none() && map.is_some_and(|map| self.forget_guess(map.id())) {
+            self.give_up_on(value);
             return true;
         }
         if !self.state.borrow_mut().unknown.insert(value) {
             return self.give_up_on(value);
         }
         self.push(describe);
-        self.guess(node, key, known) || self.give_up_on(value)
+        let guessed = map.zip(meant);
+        guessed.is_some_and(|(map, meant)| self.guess(map, meant, value)) || self.give_up_on(value)
     }
 
     /// Reads a value of an unknown key as that of the key that was probably meant, if that is free.
-    fn guess(&self, value: NodeRef<'_>, key: &str, known: &'static [&'static str]) -> bool {
-        let Some((map, meant)) = value.parent().zip(did_you_mean(key, known.iter().copied()))
-        else {
-            return false;
-        };
+    fn guess(&self, map: NodeRef<'_>, meant: &'static str, value: NodeId) -> bool {
         let mut state = self.state.borrow_mut();
         let taken = map
             .raw_entries()
@@ -353,7 +353,7 @@ impl<'s> Session<'s> {
         if taken {
             state.missed.push((map.id(), meant));
         } else {
-            state.renamed.insert(value.id(), meant);
+            state.renamed.insert(value, meant);
         }
         !taken
     }
