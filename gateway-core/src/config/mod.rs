@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing here knows what a setting means. References between objects, compilation and files on disk that a
-//! setting names belong to the stages behind this one, which report into the same [`Diagnostics`].
+//! setting names belong to the stages behind this one, which report into the same [`Diagnostics`]. They look at
+//! what is left of documents with mistakes too, so that one run finds the mistakes of all stages.
 //!
 //! A plugin's settings are kept as a [`PluginSpec`]: the tree under its entry, decoded later by the plugin's
 //! own type with the same positions.

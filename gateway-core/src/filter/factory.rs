@@ -58,7 +58,8 @@ pub trait FilterFactory: 'static {
     /// The keys beside `type`. Use `#[serde(deny_unknown_fields)]`, so that misspelled keys are errors.
     type Config: DeserializeOwned + JsonSchema;
 
-    /// Makes the stage. Parse and look up here what requests should not have to.
+    /// Makes the stage. Parse and look up here what requests should not have to, and act on nothing: stages are
+    /// also made of configurations that are refused, and of settings with mistakes, to see what else is wrong.
     ///
     /// # Errors
     /// What is wrong with the configuration; it is reported with the place of the filter in the file.
