@@ -19,7 +19,7 @@ use crate::config::raw::RawConfig;
 use crate::config::{Diagnostic, Diagnostics, Document, PluginSpec, did_you_mean};
 use crate::connect::Connector;
 use crate::error::chain;
-use crate::filter::{BuildCx, BuildError, Filter, FilterFactory, HeadFilter, Stage};
+use crate::filter::{BuildCx, BuildError, Filter, FilterFactory, HeadFilter, Stage, StateStore};
 use crate::handler::SharedService;
 use crate::l4::ConnHandler;
 use crate::route::Matcher;
@@ -498,14 +498,21 @@ where
 {
     Entry {
         build: Arc::new(move |spec, cx, problems| {
-            let config = spec.decode::<C>(problems)?;
-            match build(config, cx) {
-                Ok(built) => Some(built),
-                Err(error) => {
-                    problems.push(build_problem(spec, &error));
-                    None
-                }
+            let mut settings = spec.recover::<C>(problems);
+            let config = settings.value.take()?;
+            // What is made of settings with mistakes is thrown away, and must leave no state behind.
+            let store = StateStore::default();
+            let trial = BuildCx::new(cx.owner(), &store);
+            let error = match build(config, if settings.clean { cx } else { &trial }) {
+                Ok(built) => return Some(built).filter(|_| settings.clean),
+                Err(error) => error,
+            };
+            // A value that was left out may be the reason, unless the error is about one that was not.
+            let blames = |key| spec.keeps(&settings, key);
+            if settings.clean || error.key().is_some_and(blames) {
+                problems.push(build_problem(spec, &error));
             }
+            None
         }),
         schema: |generator| C::json_schema(generator),
     }
@@ -514,11 +521,15 @@ where
 /// Points at the key the plugin blames, else at the plugin.
 fn build_problem(spec: &PluginSpec, error: &BuildError) -> Diagnostic {
     let message = format!("{}: {}", spec.kind, chain(error));
-    match error.key().and_then(|key| spec.body.node().get(key)) {
+    let problem = match error.key().and_then(|key| spec.body.node().get(key)) {
         Some(node) => Diagnostic::error(message)
             .at(node.location())
             .path(node.path()),
         None => spec.error(message),
+    };
+    match error.advice() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
     }
 }
 

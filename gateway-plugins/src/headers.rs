@@ -64,9 +64,7 @@ impl FilterFactory for Headers {
         let request = Changes::new("request", &config.request)?;
         let response = Changes::new("response", &config.response)?;
         if request.is_empty() && response.is_empty() {
-            return Err(BuildError::new(
-                "nothing to change: give `request` or `response`",
-            ));
+            return Err(BuildError::new("nothing to change").hint("give `request` or `response`"));
         }
         Ok(Stage::head(Self::NAME, Self { request, response }).with_phase(Phase::Transform))
     }
@@ -107,7 +105,9 @@ impl Changes {
             let mut values = values.iter().cloned();
             let first = values.next().ok_or_else(|| {
                 let name = name.get();
-                BuildError::new(format!("`set` gives `{name}` no value: use `remove`")).at(key)
+                BuildError::new(format!("`set` gives `{name}` no value"))
+                    .at(key)
+                    .hint("use `remove`")
             })?;
             changes.push(Change::Set(name.get().clone(), first));
             changes.extend(values.map(|value| Change::Add(name.get().clone(), value)));

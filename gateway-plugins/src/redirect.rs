@@ -86,18 +86,17 @@ impl FilterFactory for Redirect {
             && config.port.is_none()
             && config.path.is_none();
         if nowhere {
-            return Err(BuildError::new(
-                "nowhere to redirect to: give `scheme`, `host`, `port` or `path`",
-            ));
+            return Err(BuildError::new("nowhere to redirect to")
+                .hint("give `scheme`, `host`, `port` or `path`"));
         }
         if config
             .host
             .as_ref()
             .is_some_and(|host| host.port().is_some())
         {
-            return Err(
-                BuildError::new("`host` is a name without port: write it as `port`").at("host"),
-            );
+            return Err(BuildError::new("`host` is a name without port")
+                .at("host")
+                .hint("write the port as `port`"));
         }
         if config.port == Some(0) {
             return Err(BuildError::new("`port` must not be 0").at("port"));

@@ -56,7 +56,11 @@ impl FilterFactory for Respond {
         let status = StatusCode::from_u16(status)
             .ok()
             .filter(|_| (200..600).contains(&status))
-            .ok_or_else(|| BuildError::new("`status` must be from 200 to 599").at("status"))?;
+            .ok_or_else(|| {
+                BuildError::new("`status` must be from 200 to 599")
+                    .at("status")
+                    .hint("write a status such as 404")
+            })?;
         let mut headers = HeaderMap::new();
         for (name, values) in &config.headers {
             for value in values.iter() {

@@ -52,7 +52,7 @@ impl FilterFactory for Rewrite {
 
     fn build(config: RewriteConfig, _: &BuildCx<'_>) -> Result<Stage, BuildError> {
         if config.path.is_none() && config.host.is_none() {
-            return Err(BuildError::new("nothing to rewrite: give `path` or `host`"));
+            return Err(BuildError::new("nothing to rewrite").hint("give `path` or `host`"));
         }
         let path = config.path.as_ref().map(PathRule::new).transpose()?;
         let host = config

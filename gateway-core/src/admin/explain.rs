@@ -311,7 +311,7 @@ fn names(filters: &[crate::config::PluginSpec]) -> FilterList {
 }
 
 fn port(listener: &crate::config::ir::Listener) -> Option<u16> {
-    match &listener.bind {
+    match &*listener.bind {
         BindAddress::Tcp(address) => Some(address.port()),
         BindAddress::Unix(_) => None,
     }

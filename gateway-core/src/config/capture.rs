@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    decode::{CAPTURED, LOCATED, decode, decode_hiding, take_pending},
+    decode::{CAPTURED, LOCATED, Pending, Recovered, decode, decode_hiding, recover, take_pending},
     diagnostic::{Diagnostic, Diagnostics, Location},
     node::{Document, Kind, NodeRef},
     tree::NodeId,
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Captured {
                 self,
                 other: D,
             ) -> Result<Captured, D::Error> {
-                if let Some((document, id)) = take_pending() {
+                if let Some(Pending { document, id, .. }) = take_pending() {
                     return Ok(Captured { document, id });
                 }
                 let value = serde_json::Value::deserialize(other)?;
@@ -154,6 +154,8 @@ pub struct Located<T> {
     /// Where it was written; unknown for a value made by a program.
     pub at: Location,
     origin: Option<Captured>,
+    /// The origin is the mapping that lacks the value: what is here only stands in for it.
+    missing: bool,
 }
 
 impl<T> Located<T> {
@@ -166,11 +168,29 @@ impl<T> Located<T> {
             .unwrap_or_default()
     }
 
+    /// Another value that was written at the same place.
+    pub(crate) fn with<U>(&self, value: U) -> Located<U> {
+        Located {
+            value,
+            at: self.at.clone(),
+            origin: self.origin.clone(),
+            missing: self.missing,
+        }
+    }
+
+    /// Whether the value only stands in for one that is missing or wrong, which was reported.
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing
+    }
+
     /// The mapping or list that the value was written in.
     pub(super) fn parent(&self) -> Option<NodeRef<'_>> {
-        self.origin
-            .as_ref()
-            .and_then(|origin| origin.node().parent())
+        let node = self.origin.as_ref()?.node();
+        if self.missing {
+            Some(node)
+        } else {
+            node.parent()
+        }
     }
 
     /// An error about this value, pointing at it.
@@ -196,6 +216,7 @@ impl<T> From<T> for Located<T> {
             value,
             at: Location::default(),
             origin: None,
+            missing: false,
         }
     }
 }
@@ -260,12 +281,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
                 self,
                 inner: D,
             ) -> Result<Located<T>, D::Error> {
-                let origin = take_pending().map(|(document, id)| Captured { document, id });
+                let pending = take_pending();
+                let missing = pending.as_ref().is_some_and(|pending| pending.missing);
+                let origin = pending.map(|Pending { document, id, .. }| Captured { document, id });
                 let at = origin.as_ref().map(Captured::location).unwrap_or_default();
                 Ok(Located {
                     value: T::deserialize(inner)?,
                     at,
                     origin,
+                    missing,
                 })
             }
         }
@@ -339,6 +363,20 @@ impl PluginSpec {
     /// A plugin without settings uses `()` or an empty struct.
     pub fn decode<C: DeserializeOwned>(&self, diagnostics: &mut Diagnostics) -> Option<C> {
         decode_hiding(self.body.node(), Some(TYPE), diagnostics)
+    }
+
+    /// As [`decode`](Self::decode), and gives what is left when there are mistakes.
+    pub(crate) fn recover<C: DeserializeOwned>(
+        &self,
+        diagnostics: &mut Diagnostics,
+    ) -> Recovered<C> {
+        recover(self.body.node(), Some(TYPE), diagnostics)
+    }
+
+    /// Whether a key of the settings was written, and nothing of its value is among what could not be read.
+    pub(crate) fn keeps<C>(&self, settings: &Recovered<C>, key: &str) -> bool {
+        let node = self.body.node();
+        node.has_key(key) && !settings.lost.lost(node, &[key])
     }
 
     /// An error about this plugin, pointing at its entry.

@@ -15,11 +15,15 @@ use crate::{
     observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
     route::RouteMatch,
     settings::HttpSettings,
-    tls::{PemSource, TlsVersion, UpstreamRoots},
+    tls::{PemSource, TlsVersion},
     upstream::{ActiveHealth, EndpointSpec, OutlierConfig},
 };
 
-use super::{capture::PluginSpec, diagnostic::Location, values::BindAddress};
+use super::{
+    capture::{Located, PluginSpec},
+    diagnostic::Location,
+    values::BindAddress,
+};
 
 /// A whole configuration in which every reference leads somewhere.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +76,7 @@ pub struct Listener {
     /// Its name.
     pub name: Arc<str>,
     /// Where it listens.
-    pub bind: BindAddress,
+    pub bind: Located<BindAddress>,
     /// How it speaks HTTP.
     pub http: HttpSettings,
     /// How requests are cleaned before anything sees them.
@@ -89,8 +93,8 @@ pub struct Listener {
     pub reuse_port: bool,
     /// Equal when nothing about it has changed.
     pub fingerprint: u64,
-    /// Where it was written.
-    pub at: Location,
+    /// Where its name was written.
+    pub place: Located<()>,
 }
 
 /// What the TLS of a listener is made of.
@@ -105,6 +109,8 @@ pub struct ServerTlsPlan {
     pub min_version: TlsVersion,
     /// Protocols offered by ALPN, best first.
     pub alpn: Vec<Vec<u8>>,
+    /// What is left of broken pairs; empty in a configuration without errors.
+    pub(crate) unpaired: Vec<Unpaired>,
 }
 
 /// A certificate that is still to be read.
@@ -112,15 +118,20 @@ pub struct ServerTlsPlan {
 #[non_exhaustive]
 pub struct CertificatePlan {
     /// The certificate and its intermediates.
-    pub certificate: PemSource,
+    pub certificate: Located<PemSource>,
     /// Its key.
-    pub key: PemSource,
+    pub key: Located<PemSource>,
     /// Names it is served for, instead of its own; empty for its own.
     pub hosts: Vec<String>,
     /// Serve it to clients that ask for no name or an unknown one. One per listener at most.
     pub default: bool,
-    /// Where it was written.
-    pub at: Location,
+}
+
+/// Half of a pair whose other half is wrong already: it can still be read to see whether it is wrong too.
+#[derive(Clone, Debug)]
+pub(crate) enum Unpaired {
+    Certificate(Located<PemSource>),
+    Key(Located<PemSource>),
 }
 
 /// Whether clients show a certificate, and who may have issued it.
@@ -131,9 +142,9 @@ pub enum ClientAuthPlan {
     #[default]
     Off,
     /// They may show one by these authorities.
-    Request(PemSource),
+    Request(Located<PemSource>),
     /// They must show one by these authorities.
-    Require(PemSource),
+    Require(Located<PemSource>),
 }
 
 /// What happens to requests that match.
@@ -162,8 +173,8 @@ pub struct Route {
     pub upgrade: bool,
     /// Equal when nothing about it or its upstreams has changed.
     pub fingerprint: u64,
-    /// Where it was written.
-    pub at: Location,
+    /// Where its name was written.
+    pub place: Located<()>,
 }
 
 impl Route {
@@ -213,8 +224,8 @@ pub struct Upstream {
     pub outlier: Option<OutlierConfig>,
     /// Equal when nothing about it has changed: the live upstream can be kept.
     pub fingerprint: u64,
-    /// Where it was written.
-    pub at: Location,
+    /// Where its name was written.
+    pub place: Located<()>,
 }
 
 /// A host name that stands for endpoints.
@@ -235,10 +246,12 @@ pub struct NamedEndpoint {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UpstreamTlsPlan {
-    /// The authorities that are trusted.
-    pub roots: UpstreamRoots,
-    /// Certificate and key shown to the endpoints.
-    pub client_certificate: Option<(PemSource, PemSource)>,
+    /// The authorities that are trusted; `None` for the system's.
+    pub ca: Option<Located<PemSource>>,
+    /// The certificate shown to the endpoints.
+    pub certificate: Option<Located<PemSource>>,
+    /// Its key: there when the certificate is.
+    pub key: Option<Located<PemSource>>,
     /// The name the endpoints must prove; `None` for the endpoint's or the request's.
     pub server_name: Option<String>,
     /// Protocols offered by ALPN, best first.
@@ -271,10 +284,10 @@ impl ServerTlsPlan {
         let pairs = self
             .certificates
             .iter()
-            .flat_map(|pair| [&pair.certificate, &pair.key]);
+            .flat_map(|pair| [&*pair.certificate, &*pair.key]);
         pairs.chain(match &self.client_auth {
             ClientAuthPlan::Off => None,
-            ClientAuthPlan::Request(source) | ClientAuthPlan::Require(source) => Some(source),
+            ClientAuthPlan::Request(source) | ClientAuthPlan::Require(source) => Some(&**source),
         })
     }
 }
@@ -282,10 +295,7 @@ impl ServerTlsPlan {
 impl UpstreamTlsPlan {
     /// Every PEM document it is made of.
     pub(super) fn sources(&self) -> impl Iterator<Item = &PemSource> {
-        let pair = self
-            .client_certificate
-            .iter()
-            .flat_map(|(certificate, key)| [certificate, key]);
-        self.roots.bundles.iter().chain(pair)
+        let all = [&self.ca, &self.certificate, &self.key];
+        all.into_iter().flatten().map(|source| &**source)
     }
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
+    damage::Damage,
     diagnostic::{Diagnostic, Diagnostics, Location},
-    merge::merge,
+    merge::{Whole, merge},
     node::{Document, Format},
     raw::RawConfig,
 };
@@ -42,26 +43,79 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with any of the files. The warnings are among it.
 pub fn load(paths: &[PathBuf], registry: &Registry) -> Result<Loaded, Diagnostics> {
+    let reading = read_files(paths, registry);
+    if reading.problems.has_errors() {
+        return Err(reading.problems);
+    }
+    Ok(Loaded {
+        config: reading.config,
+        watch: reading.watch,
+        warnings: reading.problems,
+    })
+}
+
+/// What could be read, whatever is wrong: later stages look for mistakes in the rest.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Without what was wrong.
+    pub(crate) config: RawConfig,
+    /// What it lacks for that.
+    pub(crate) damage: Damage,
+    /// As in [`Loaded`].
+    pub(crate) watch: Vec<PathBuf>,
+    /// Everything that is wrong so far. Only without errors is the configuration to be used.
+    pub(crate) problems: Diagnostics,
+}
+
+/// What a program made lacks nothing.
+impl From<RawConfig> for Reading {
+    fn from(config: RawConfig) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+}
+
+/// As [`load`], but gives what is left when there are mistakes.
+pub(crate) fn read_files(paths: &[PathBuf], registry: &Registry) -> Reading {
     let mut walk = Walk::default();
     for path in paths {
         walk.named(path);
     }
     let mut problems = walk.problems;
+    let mut unread = problems.has_errors();
     let mut documents = Vec::new();
     for file in &walk.files {
-        match Document::load(file) {
-            Ok(found) => documents.extend(found),
-            Err(found) => problems.extend(found),
-        }
+        let parsed = Document::load_rest(file);
+        documents.extend(parsed.documents);
+        problems.extend(parsed.problems);
+        unread |= parsed.cut_short;
     }
-    let config = merge(&documents, Some(registry), &mut problems);
-    match config {
-        Some(config) if !problems.has_errors() => Ok(Loaded {
-            config,
-            watch: walk.watch.into_iter().collect(),
-            warnings: problems,
-        }),
-        _ => Err(problems),
+    let Whole { config, mut damage } = merge(&documents, Some(registry), &mut problems);
+    if unread {
+        damage.set_incomplete();
+    }
+    Reading {
+        config,
+        damage,
+        watch: walk.watch.into_iter().collect(),
+        problems,
+    }
+}
+
+/// As [`parse_native`], but gives what is left when there are mistakes.
+pub(crate) fn read_text(name: &str, text: &str, format: Format) -> Reading {
+    let mut parsed = Document::parse_rest(name, text, format);
+    let Whole { config, mut damage } = merge(&parsed.documents, None, &mut parsed.problems);
+    if parsed.cut_short {
+        damage.set_incomplete();
+    }
+    Reading {
+        config,
+        damage,
+        watch: Vec::new(),
+        problems: parsed.problems,
     }
 }
 
@@ -73,7 +127,11 @@ pub fn translate(
     registry: &Registry,
     problems: &mut Diagnostics,
 ) -> Option<RawConfig> {
-    merge(documents, Some(registry), problems)
+    let mut found = Diagnostics::new();
+    let whole = merge(documents, Some(registry), &mut found);
+    let usable = !found.has_errors();
+    problems.extend(found);
+    usable.then_some(whole.config)
 }
 
 /// Reads a text in the native form. `name` is only used in locations.
@@ -81,12 +139,11 @@ pub fn translate(
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_native(name: &str, text: &str, format: Format) -> Result<RawConfig, Diagnostics> {
-    let documents = Document::parse(name, text, format)?;
-    let mut problems = Diagnostics::new();
-    match merge(&documents, None, &mut problems) {
-        Some(config) if !problems.has_errors() => Ok(config),
-        _ => Err(problems),
+    let reading = read_text(name, text, format);
+    if reading.problems.has_errors() {
+        return Err(reading.problems);
     }
+    Ok(reading.config)
 }
 
 /// Finds the files.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    decode::decode,
+    damage::Damage,
+    decode::{Recovered, recover},
     diagnostic::{Diagnostic, Diagnostics, Location, did_you_mean},
     node::{Document, Kind},
     raw::RawConfig,
@@ -22,13 +23,20 @@ const SINGLES: [&str; 6] = [
     "limits",
 ];
 
+/// What documents say together.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    /// Without what was wrong.
+    pub(super) config: RawConfig,
+    /// What it lacks for that.
+    pub(super) damage: Damage,
+}
+
 /// A configuration and what it came from.
-struct Part<'d> {
+struct Part {
     config: RawConfig,
-    /// The document, when the configuration is native.
-    native: Option<&'d Document>,
-    /// The first document.
-    file: &'d Arc<str>,
+    /// What it has of the keys that only one document may have, and where.
+    given: Vec<(&'static str, Location)>,
 }
 
 /// Decodes, translates and joins. Without a registry only the native form is known.
@@ -36,53 +44,54 @@ pub(super) fn merge(
     documents: &[Document],
     registry: Option<&Registry>,
     problems: &mut Diagnostics,
-) -> Option<RawConfig> {
-    let mut found = Diagnostics::new();
-    let parts = parts(documents, registry, &mut found);
-    let mut whole = RawConfig::default();
+) -> Whole {
+    let mut whole = Whole::default();
+    let parts = parts(documents, registry, &mut whole.damage, problems);
     let mut origins: Vec<(&'static str, Location)> = Vec::new();
     for part in parts {
-        for key in SINGLES {
-            let Some(place) = part.place_of(key) else {
-                continue;
-            };
-            match origins.iter().find(|(known, _)| *known == key) {
+        for (key, place) in &part.given {
+            match origins.iter().find(|(known, _)| known == key) {
                 Some((_, first)) => {
                     let problem = Diagnostic::error(format!("`{key}` is given twice"))
-                        .at(place)
-                        .path(key);
-                    found.push(problem.hint(format!("the other one is at {first}")));
+                        .at(place.clone())
+                        .path(*key);
+                    problems.push(problem.hint(format!("the other one is at {first}")));
                 }
-                None => origins.push((key, place)),
+                None => origins.push((key, place.clone())),
             }
         }
-        part.add_to(&mut whole);
+        part.add_to(&mut whole.config);
     }
-    let usable = !found.has_errors();
-    problems.extend(found);
-    usable.then_some(whole)
+    whole
 }
 
 /// In the order in which each document, or the first one of each dialect, was given.
-fn parts<'d>(
-    documents: &'d [Document],
+fn parts(
+    documents: &[Document],
     registry: Option<&Registry>,
+    damage: &mut Damage,
     problems: &mut Diagnostics,
-) -> Vec<Part<'d>> {
+) -> Vec<Part> {
     enum Group<'d, 'r> {
         Native(&'d Document),
         Foreign(&'r Arc<dyn Dialect>, Vec<Document>, &'d Arc<str>),
     }
-    let mut groups: Vec<Group<'d, '_>> = Vec::new();
+    let mut groups: Vec<Group<'_, '_>> = Vec::new();
     for document in documents {
         let Some(dialect) = registry.and_then(|registry| registry.dialect_of(document)) else {
             if is_native(document) {
                 groups.push(Group::Native(document));
             } else {
                 problems.push(unknown(document, registry));
+                damage.set_incomplete();
             }
             continue;
         };
+        if !document.flaws().is_empty() {
+            // A dialect does not know of flaws.
+            damage.set_incomplete();
+            continue;
+        }
         let same = groups.iter_mut().find_map(|group| match group {
             Group::Foreign(known, list, _) if known.name() == dialect.name() => Some(list),
             _ => None,
@@ -97,18 +106,50 @@ fn parts<'d>(
         }
     }
     let parts = groups.into_iter().filter_map(|group| match group {
-        Group::Native(document) => Some(Part {
-            config: decode(document.root(), problems)?,
-            native: Some(document),
-            file: document.file(),
-        }),
-        Group::Foreign(dialect, list, file) => Some(Part {
-            config: dialect.translate(&list, problems),
-            native: None,
-            file,
-        }),
+        Group::Native(document) => native(document, damage, problems),
+        Group::Foreign(dialect, list, file) => {
+            let mut found = Diagnostics::new();
+            let config = dialect.translate(&list, &mut found);
+            if found.has_errors() {
+                // Nobody knows what was left out.
+                damage.set_incomplete();
+            }
+            problems.extend(found);
+            Some(foreign(config, file))
+        }
     });
     parts.collect()
+}
+
+fn native(document: &Document, damage: &mut Damage, problems: &mut Diagnostics) -> Option<Part> {
+    let Recovered { value, lost, .. } = recover::<RawConfig>(document.root(), None, problems);
+    let Some(config) = value else {
+        damage.set_incomplete();
+        return None;
+    };
+    let place = |key| Some((key, lost.get(document.root(), key)?.key_location()));
+    let given = SINGLES.into_iter().filter_map(place).collect();
+    damage.add(document, lost);
+    Some(Part { config, given })
+}
+
+/// A translated configuration has the sections that it says something in.
+fn foreign(own: RawConfig, file: &Arc<str>) -> Part {
+    let unset = RawConfig::default();
+    let has = [
+        own.admin != unset.admin,
+        own.access_log.is_some(),
+        own.tracing.is_some(),
+        own.metrics != unset.metrics,
+        own.defaults != unset.defaults,
+        own.limits != unset.limits,
+    ];
+    let place = || Location::new(Arc::clone(file), 0, 0);
+    let given = SINGLES.into_iter().zip(has).filter(|(_, has)| *has);
+    Part {
+        given: given.map(|(key, _)| (key, place())).collect(),
+        config: own,
+    }
 }
 
 /// Whether a document is meant to be native: it has one of the keys, or one that is probably misspelled, or
@@ -154,33 +195,9 @@ fn unknown(document: &Document, registry: Option<&Registry>) -> Diagnostic {
         .hint(format!("known: native ({}){others}", LISTS.join(", ")))
 }
 
-impl Part<'_> {
-    /// Where something that only one document may have was given, if it was.
-    fn place_of(&self, key: &str) -> Option<Location> {
-        let written =
-            |document: &Document| document.root().get(key).map(|node| node.key_location());
-        match self.native {
-            Some(document) => written(document),
-            None => self
-                .has(key)
-                .then(|| Location::new(Arc::clone(self.file), 0, 0)),
-        }
-    }
-
-    fn has(&self, key: &str) -> bool {
-        let (own, unset) = (&self.config, RawConfig::default());
-        match key {
-            "admin" => own.admin != unset.admin,
-            "access_log" => own.access_log.is_some(),
-            "tracing" => own.tracing.is_some(),
-            "metrics" => own.metrics != unset.metrics,
-            "defaults" => own.defaults != unset.defaults,
-            _ => own.limits != unset.limits,
-        }
-    }
-
+impl Part {
     fn add_to(self, whole: &mut RawConfig) {
-        let given = |key| self.place_of(key).is_some();
+        let given = |key| self.given.iter().any(|(given, _)| *given == key);
         let [admin, access_log, tracing, metrics, defaults, limits] = SINGLES.map(given);
         let RawConfig {
             listeners,

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing here knows what a setting means. References between objects, compilation and files on disk that a
-//! setting names belong to the stages behind this one, which report into the same [`Diagnostics`].
+//! setting names belong to the stages behind this one, which report into the same [`Diagnostics`]. They look at
+//! what is left of documents with mistakes too, so that one run finds the mistakes of all stages.
 //!
 //! A plugin's settings are kept as a [`PluginSpec`]: the tree under its entry, decoded later by the plugin's
 //! own type with the same positions.
@@ -23,6 +24,7 @@
 //! ```
 
 mod capture;
+mod damage;
 mod decode;
 mod diagnostic;
 mod fault;
@@ -40,12 +42,16 @@ pub mod units;
 pub mod values;
 mod write;
 
+pub(crate) use damage::Damage;
+
 pub use capture::{Captured, Located, PluginSpec};
 pub use decode::{MAX_MISTAKES, decode};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, did_you_mean};
 pub use ir::Config;
 pub use load::{Loaded, load, parse_native, translate};
+pub(crate) use load::{Reading, read_files, read_text};
 pub use lower::lower;
+pub(crate) use lower::lower_rest;
 pub use node::{Document, Format, Kind, NodeRef};
 pub use pem::Pem;
 pub use raw::{RawConfig, schema};

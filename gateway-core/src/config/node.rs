@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
     parse_toml, parse_yaml,
-    tree::{Builder, Entry, MAX_FILE_BYTES, Mark, NodeId, Payload, Stored, Tree, store_json},
+    tree::{Builder, Entry, Flaw, MAX_FILE_BYTES, Mark, NodeId, Payload, Stored, Tree, store_json},
 };
 
 /// The notation a document is written in.
@@ -36,6 +36,34 @@ impl Format {
     }
 }
 
+/// What could be read of a text or file.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) documents: Vec<Document>,
+    pub(super) problems: Diagnostics,
+    /// Parts are missing that are not known as flaws of the documents.
+    pub(super) cut_short: bool,
+}
+
+impl Parsed {
+    /// Nothing but what is wrong.
+    pub(super) fn nothing(problems: impl Into<Diagnostics>) -> Self {
+        Self {
+            documents: Vec::new(),
+            problems: problems.into(),
+            cut_short: true,
+        }
+    }
+
+    fn complete(self) -> Result<Vec<Document>, Diagnostics> {
+        if self.problems.has_errors() {
+            Err(self.problems)
+        } else {
+            Ok(self.documents)
+        }
+    }
+}
+
 /// One document of a configuration file. Cheap to clone: a clone shares the tree.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -52,9 +80,14 @@ impl Document {
     /// keys included, and texts beyond [`MAX_FILE_BYTES`], [`MAX_DEPTH`](super::MAX_DEPTH), [`MAX_NODES`](super::MAX_NODES) or
     /// [`MAX_EXPANDED_BYTES`](super::MAX_EXPANDED_BYTES).
     pub fn parse(file_name: &str, text: &str, format: Format) -> Result<Vec<Self>, Diagnostics> {
+        Self::parse_rest(file_name, text, format).complete()
+    }
+
+    /// As [`parse`](Self::parse), but gives what is left when there are mistakes.
+    pub(super) fn parse_rest(file_name: &str, text: &str, format: Format) -> Parsed {
         let file: Arc<str> = Arc::from(file_name);
         if text.len() > MAX_FILE_BYTES {
-            return Err(too_large(file).into());
+            return Parsed::nothing(too_large(file));
         }
         match format {
             Format::Yaml | Format::Json => parse_yaml::parse(&file, text, format),
@@ -67,25 +100,15 @@ impl Document {
     /// # Errors
     /// As [`parse`](Self::parse), and when the file cannot be read, is not UTF-8, or has another extension.
     pub fn load(path: &Path) -> Result<Vec<Self>, Diagnostics> {
-        let name = path.display().to_string();
-        let file: Arc<str> = Arc::from(name.as_str());
-        let fail =
-            |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
-        let Some(format) = Format::from_path(path) else {
-            return Err(fail("unknown kind of file".to_owned())
-                .hint("name it .yaml, .yml, .toml or .json")
-                .into());
-        };
-        let bytes =
-            read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
-        if bytes.len() > MAX_FILE_BYTES {
-            return Err(too_large(file).into());
+        Self::load_rest(path).complete()
+    }
+
+    /// As [`load`](Self::load), but gives what is left when there are mistakes.
+    pub(super) fn load_rest(path: &Path) -> Parsed {
+        match read_text(path) {
+            Ok((text, format)) => Self::parse_rest(&path.display().to_string(), &text, format),
+            Err(problem) => Parsed::nothing(problem),
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            fail(format!("the file is not UTF-8 text (byte {offset})"))
-        })?;
-        Self::parse(&name, &text, format)
     }
 
     /// A document made by a program. Its locations name `origin` and no line.
@@ -137,8 +160,18 @@ impl Document {
         NodeRef { document: self, id }
     }
 
+    /// Tells documents apart while they live.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
     pub(super) fn node_count(&self) -> usize {
         self.shared.nodes.len()
+    }
+
+    /// Nodes that the reader had to make something up for, after it reported why.
+    pub(super) fn flaws(&self) -> &[(NodeId, Flaw)] {
+        &self.shared.flaws
     }
 
     fn stored(&self, id: NodeId) -> &Stored {
@@ -410,6 +443,27 @@ fn too_large(file: Arc<str>) -> Diagnostic {
     ))
     .at(Location::new(file, 0, 0))
     .hint("split it into several files")
+}
+
+/// The text of a file whose name says its notation.
+fn read_text(path: &Path) -> Result<(String, Format), Diagnostic> {
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let fail =
+        |message: String| Diagnostic::error(message).at(Location::new(Arc::clone(&file), 0, 0));
+    let Some(format) = Format::from_path(path) else {
+        let problem = fail("unknown kind of file".to_owned());
+        return Err(problem.hint("name it .yaml, .yml, .toml or .json"));
+    };
+    let bytes =
+        read_limited(path).map_err(|error| fail(format!("cannot read the file: {error}")))?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(too_large(file));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        fail(format!("the file is not UTF-8 text (byte {offset})"))
+    })?;
+    Ok((text, format))
 }
 
 /// Reads at most one byte more than is allowed, whatever the file system says about the size.

@@ -8,18 +8,23 @@ use ::toml::{
 };
 
 use super::{
-    diagnostic::{Diagnostic, Diagnostics, Location},
-    node::{Document, Format},
+    diagnostic::{Diagnostic, Location},
+    node::{Format, Parsed},
     tree::{Breach, Builder, Entry, MAX_DEPTH, Mark, NodeId, Payload},
 };
 
 /// Mistakes in the notation that are reported for one file.
 const MOST_ERRORS: usize = 100;
 
-pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Document>, Diagnostics> {
+/// What the parser says of a key that is there already; it keeps the first.
+const DUPLICATE: &str = "duplicate key";
+
+/// Gives the document, unless a mistake in the notation leaves unclear what belongs to what.
+pub(super) fn parse(file: &Arc<str>, text: &str) -> Parsed {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     let lines = Lines::of(text);
+    let mut parsed = Parsed::default();
     if !errors.is_empty() {
         let report = |error: &::toml::de::Error| {
             let mark = lines.mark(error.span().map_or(0, |span| span.start));
@@ -29,21 +34,32 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Document>, Diagno
                 mark.column,
             ))
         };
-        return Err(errors.iter().take(MOST_ERRORS).map(report).collect());
+        parsed.problems = errors.iter().take(MOST_ERRORS).map(report).collect();
+        parsed.cut_short = true;
+        if errors.iter().any(|error| error.message() != DUPLICATE) {
+            return parsed;
+        }
     }
     if table.get_ref().is_empty() {
-        return Ok(Vec::new());
+        return parsed;
     }
     let mut reader = Reader {
         builder: Builder::default(),
         lines,
     };
     match reader.table(table.get_ref(), Mark { line: 1, column: 1 }, 1) {
-        Ok(root) => Ok(vec![reader.builder.finish(file, Some(Format::Toml), root)]),
-        Err(breach) => Err(Diagnostic::error(breach.to_string())
-            .at(Location::new(Arc::clone(file), 0, 0))
-            .into()),
+        Ok(root) => {
+            let document = reader.builder.finish(file, Some(Format::Toml), root);
+            parsed.documents.push(document);
+        }
+        Err(breach) => {
+            let place = Location::new(Arc::clone(file), 0, 0);
+            let problem = Diagnostic::error(breach.to_string()).at(place);
+            parsed.problems.push(problem);
+            parsed.cut_short = true;
+        }
     }
+    parsed
 }
 
 struct Reader<'t> {
@@ -161,6 +177,11 @@ impl<'t> Lines<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Diagnostics, Document};
+
+    fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Document>, Diagnostics> {
+        Document::parse(file, text, Format::Toml)
+    }
 
     fn root(text: &str) -> serde_json::Value {
         let documents = parse(&Arc::from("a.toml"), text).unwrap();

@@ -9,15 +9,13 @@ use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{
     diagnostic::{Diagnostic, Diagnostics, Location},
-    node::{Document, Format},
-    tree::{Breach, Builder, Entry, MAX_DEPTH, Mark, NodeId, Payload},
+    node::{Document, Format, Parsed},
+    tree::{Breach, Builder, Entry, Flaw, MAX_DEPTH, Mark, NodeId, Payload},
 };
 
-pub(super) fn parse(
-    file: &Arc<str>,
-    text: &str,
-    format: Format,
-) -> Result<Vec<Document>, Diagnostics> {
+/// Gives every document, and of one that breaks off nothing. Mistakes that leave a document whole are its flaws.
+pub(super) fn parse(file: &Arc<str>, text: &str, format: Format) -> Parsed {
+    let mut cut_short = false;
     let mut reader = Reader::new(file, format);
     let options = serde_saphyr::granit_parser::options! {
         emit_unresolved_aliases: true,
@@ -31,6 +29,7 @@ pub(super) fn parse(
                 let mark = mark_of(span.start);
                 if let Err(breach) = reader.event(event, mark) {
                     reader.report(Diagnostic::error(breach.to_string()), mark);
+                    cut_short = true;
                     break;
                 }
             }
@@ -46,14 +45,15 @@ pub(super) fn parse(
                     mark,
                 );
                 reader.abandon();
+                cut_short = true;
                 break;
             }
         }
     }
-    if reader.diagnostics.has_errors() {
-        Err(reader.diagnostics)
-    } else {
-        Ok(reader.documents)
+    Parsed {
+        documents: reader.documents,
+        problems: reader.diagnostics,
+        cut_short,
     }
 }
 
@@ -138,14 +138,13 @@ impl<'f> Reader<'f> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, mark)?,
             Event::UnresolvedAlias(name) => {
-                self.report(
-                    Diagnostic::error(format!("no anchor `&{name}` before this alias")),
-                    mark,
-                );
+                let message = format!("no anchor `&{name}` before this alias");
                 if self.expects_key() {
-                    self.set_key(Key::Unusable);
+                    let key = self.unusable_key(&message, mark);
+                    self.set_key(key);
                 } else {
-                    let id = self.builder.push(Payload::Null, mark)?;
+                    self.report(Diagnostic::error(message), mark);
+                    let id = self.unreadable(mark)?;
                     self.attach(id);
                 }
             }
@@ -173,6 +172,7 @@ impl<'f> Reader<'f> {
     fn abandon(&mut self) {
         for open in std::mem::take(&mut self.stack) {
             if let Content::Map { entries, .. } = open.content {
+                // What it keeps goes with the document.
                 self.without_duplicates(entries);
             }
         }
@@ -195,17 +195,17 @@ impl<'f> Reader<'f> {
             let key = match text {
                 "<<" if plain => Key::Merge,
                 // The parser writes a key that is not there as the second.
-                "" | "~" if plain => {
-                    self.report(Diagnostic::error("a key cannot be empty"), mark);
-                    Key::Unusable
-                }
+                "" | "~" if plain => self.unusable_key("a key cannot be empty", mark),
                 _ => Key::Plain(text.into(), mark),
             };
             self.set_key(key);
             return Ok(());
         }
-        let payload = self.resolve(text, plain, tag, mark);
-        let id = self.builder.push(payload, mark)?;
+        let resolved = self.resolve(text, plain, tag, mark);
+        let id = match resolved {
+            Some(payload) => self.builder.push(payload, mark)?,
+            None => self.unreadable(mark)?,
+        };
         if anchor != 0 {
             self.anchors.insert(anchor, Some(id));
         }
@@ -214,10 +214,16 @@ impl<'f> Reader<'f> {
     }
 
     /// The value of a scalar by the core schema of YAML 1.2 (section 10.3), tags first.
-    fn resolve(&mut self, text: &str, plain: bool, tag: Option<&Tag>, mark: Mark) -> Payload {
+    fn resolve(
+        &mut self,
+        text: &str,
+        plain: bool,
+        tag: Option<&Tag>,
+        mark: Mark,
+    ) -> Option<Payload> {
         let string = || Payload::String(text.into());
         let Some(tag) = tag else {
-            return if plain { core_schema(text) } else { string() };
+            return Some(if plain { core_schema(text) } else { string() });
         };
         let known = matches!(tag.parts(), ("", "!") | ("!", "")) || tag.original() == "!";
         let wanted = if known {
@@ -227,12 +233,12 @@ impl<'f> Reader<'f> {
         };
         let value = core_schema(text);
         match (wanted, value) {
-            (Some("str"), _) => string(),
+            (Some("str"), _) => Some(string()),
             (Some("null"), value @ Payload::Null)
             | (Some("bool"), value @ Payload::Bool(_))
             | (Some("int"), value @ (Payload::Int(_) | Payload::UInt(_)))
             | (Some("float"), value @ (Payload::Int(_) | Payload::UInt(_) | Payload::Float(_))) => {
-                value
+                Some(value)
             }
             (wanted, _) => {
                 let message = match wanted {
@@ -240,7 +246,7 @@ impl<'f> Reader<'f> {
                     None => format!("the tag `{}` is not supported", tag.original()),
                 };
                 self.report(Diagnostic::error(message), mark);
-                string()
+                None
             }
         }
     }
@@ -264,7 +270,7 @@ impl<'f> Reader<'f> {
         }
         let misplaced = self.expects_key();
         if misplaced {
-            self.report(Diagnostic::error("a list or mapping cannot be a key"), mark);
+            self.unusable_key("a list or mapping cannot be a key", mark);
         }
         let id = self.builder.push(Payload::Null, mark)?;
         if anchor != 0 {
@@ -287,7 +293,9 @@ impl<'f> Reader<'f> {
                 entries, merges, ..
             } => {
                 let mut entries = self.without_duplicates(entries);
-                self.merge(&mut entries, merges);
+                if !self.merge(&mut entries, merges) {
+                    self.builder.flaw(open.id, Flaw::Unreadable);
+                }
                 Payload::Map(entries)
             }
         };
@@ -311,13 +319,7 @@ impl<'f> Reader<'f> {
             });
             let key = match text {
                 Some(text) => Key::Plain(text, mark),
-                None => {
-                    self.report(
-                        Diagnostic::error("only an alias of a string can be a key"),
-                        mark,
-                    );
-                    Key::Unusable
-                }
+                None => self.unusable_key("only an alias of a string can be a key", mark),
             };
             self.set_key(key);
             return Ok(());
@@ -329,11 +331,27 @@ impl<'f> Reader<'f> {
                     Diagnostic::error("this alias stands inside of what it refers to"),
                     mark,
                 );
-                self.builder.push(Payload::Null, mark)?
+                self.unreadable(mark)?
             }
         };
         self.attach(id);
         Ok(())
+    }
+
+    /// A node for something that was reported.
+    fn unreadable(&mut self, mark: Mark) -> Result<NodeId, Breach> {
+        let id = self.builder.push(Payload::Null, mark)?;
+        self.builder.flaw(id, Flaw::Unreadable);
+        Ok(id)
+    }
+
+    /// Reports what stands where a key should: nobody knows what its mapping was to be.
+    fn unusable_key(&mut self, message: &str, mark: Mark) -> Key {
+        self.report(Diagnostic::error(message), mark);
+        if let Some(map) = self.stack.last() {
+            self.builder.flaw(map.id, Flaw::Unreadable);
+        }
+        Key::Unusable
     }
 
     fn expects_key(&self) -> bool {
@@ -374,26 +392,29 @@ impl<'f> Reader<'f> {
     }
 
     fn without_duplicates(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
-        let mut lines: HashMap<Box<str>, u32> = HashMap::with_capacity(entries.len());
+        let mut first: HashMap<Box<str>, (u32, NodeId)> = HashMap::with_capacity(entries.len());
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
-            if let Some(line) = lines.get(&entry.key) {
+            if let Some((line, value)) = first.get(&entry.key) {
+                self.builder.flaw(*value, Flaw::Ambiguous);
                 let diagnostic = Diagnostic::error(format!("duplicate key `{}`", entry.key))
                     .hint(format!("it was first written in line {line}"));
                 self.report(diagnostic, entry.mark);
             } else {
-                lines.insert(entry.key.clone(), entry.mark.line);
+                first.insert(entry.key.clone(), (entry.mark.line, entry.value));
                 kept.push(entry);
             }
         }
         kept
     }
 
-    /// `<<: *a` and `<<: [*a, *b]`: keys of the mapping itself win, then those of the earlier source.
-    fn merge(&mut self, entries: &mut Vec<Entry>, merges: Vec<NodeId>) {
+    /// `<<: *a` and `<<: [*a, *b]`: keys of the mapping itself win, then those of the earlier source. Whether
+    /// that worked.
+    fn merge(&mut self, entries: &mut Vec<Entry>, merges: Vec<NodeId>) -> bool {
         if merges.is_empty() {
-            return;
+            return true;
         }
+        let mut worked = true;
         let mut seen: HashMap<Box<str>, ()> = entries.iter().map(|e| (e.key.clone(), ())).collect();
         for source in merges {
             let parts = match self.builder.payload(source) {
@@ -404,6 +425,7 @@ impl<'f> Reader<'f> {
                 let Payload::Map(merged) = self.builder.payload(part) else {
                     let mark = self.builder.mark(part);
                     self.report(Diagnostic::error("`<<` merges mappings only"), mark);
+                    worked = false;
                     continue;
                 };
                 for entry in merged.clone() {
@@ -413,6 +435,7 @@ impl<'f> Reader<'f> {
                 }
             }
         }
+        worked
     }
 
     fn report(&mut self, diagnostic: Diagnostic, mark: Mark) {

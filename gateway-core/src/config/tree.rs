@@ -84,10 +84,20 @@ impl fmt::Display for Breach {
     }
 }
 
+/// What a mistake in the notation did to a node, which was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// What stands there is not what was meant.
+    Unreadable,
+    /// Its key was given again: there may be more to it.
+    Ambiguous,
+}
+
 /// Collects nodes while a document is read. The budget spans all documents of a file.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     nodes: Vec<Stored>,
+    flaws: Vec<(NodeId, Flaw)>,
     spent: usize,
     expanded: usize,
 }
@@ -114,6 +124,11 @@ impl Builder {
 
     pub(super) fn mark(&self, id: NodeId) -> Mark {
         self.nodes[id.index()].mark
+    }
+
+    /// Notes that a node is not to be judged by what stands there.
+    pub(super) fn flaw(&mut self, id: NodeId, flaw: Flaw) {
+        self.flaws.push((id, flaw));
     }
 
     /// Gives a list or mapping its content and becomes the parent of what is in it.
@@ -159,6 +174,9 @@ impl Builder {
         }
         let copy = self.push(Payload::Null, mark)?;
         self.fill(copy, payload);
+        if let Some((_, flaw)) = self.flaws.iter().find(|(flawed, _)| *flawed == id) {
+            self.flaws.push((copy, *flaw));
+        }
         Ok(copy)
     }
 
@@ -169,11 +187,11 @@ impl Builder {
         format: Option<Format>,
         root: NodeId,
     ) -> Document {
-        let nodes = std::mem::take(&mut self.nodes);
         Document::new(Tree {
             file: Arc::clone(file),
             format,
-            nodes,
+            nodes: std::mem::take(&mut self.nodes),
+            flaws: std::mem::take(&mut self.flaws),
             root,
         })
     }
@@ -181,6 +199,7 @@ impl Builder {
     /// Drops what was collected for a document that turned out to be empty.
     pub(super) fn discard(&mut self) {
         self.nodes.clear();
+        self.flaws.clear();
     }
 }
 
@@ -189,6 +208,8 @@ pub(super) struct Tree {
     pub(super) file: Arc<str>,
     pub(super) format: Option<Format>,
     pub(super) nodes: Vec<Stored>,
+    /// Nodes that the reader had to make something up for. Empty when there were no mistakes.
+    pub(super) flaws: Vec<(NodeId, Flaw)>,
     pub(super) root: NodeId,
 }
 

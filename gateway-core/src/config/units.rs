@@ -116,7 +116,7 @@ impl fmt::Display for TimeSpan {
     }
 }
 
-scalar!(TimeSpan, DURATION, {
+scalar!(TimeSpan, DURATION, "1s", {
     "type": "string",
     "description": "A duration: a number with its unit, such as 250ms, 5s, 1m30s or 1h.",
     "pattern": r"^([0-9]+(\.[0-9]+)?(d|h|m|s|ms|us|ns))+$",
@@ -210,7 +210,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-scalar!(ByteSize, SIZE, {
+scalar!(ByteSize, SIZE, "64KiB", {
     "type": ["string", "integer"],
     "description": "A number of bytes: with a unit such as 64KiB, 10MB or 1GiB, or a plain whole number.",
     "pattern": r"^[0-9]+(\.[0-9]+)? ?([KMGTkmgt]?[Ii]?[Bb])?$",

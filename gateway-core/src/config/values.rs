@@ -59,15 +59,16 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// Serde and schema for a type that is written as one string, by its `FromStr` and `Display`. The last
+/// Serde and schema for a type that is written as one string, by its `FromStr` and `Display`. The literal is a
+/// usual value, which stands in for one that is missing while the rest of a document is checked. The last
 /// argument turns a whole number into the value, or explains why not.
 macro_rules! scalar {
-    ($type:ident, $expected:expr, { $($schema:tt)* }) => {
-        $crate::config::values::scalar!($type, $expected, { $($schema)* }, |_| {
+    ($type:ident, $expected:expr, $usual:literal, { $($schema:tt)* }) => {
+        $crate::config::values::scalar!($type, $expected, $usual, { $($schema)* }, |_| {
             Err($crate::config::values::ValueError::new($expected))
         });
     };
-    ($type:ident, $expected:expr, { $($schema:tt)* }, $number:expr) => {
+    ($type:ident, $expected:expr, $usual:literal, { $($schema:tt)* }, $number:expr) => {
         impl $type {
             fn from_number(number: i128) -> Result<Self, $crate::config::values::ValueError> {
                 let convert: fn(i128) -> Result<Self, $crate::config::values::ValueError> = $number;
@@ -88,6 +89,10 @@ macro_rules! scalar {
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
                         let found = || $crate::config::fault::found_text(text);
                         text.parse::<$type>().map_err(|error| E::custom(error.found(&found())))
+                    }
+
+                    fn visit_none<E: serde::de::Error>(self) -> Result<$type, E> {
+                        $usual.parse().map_err(E::custom)
                     }
 
                     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<$type, E> {
@@ -124,6 +129,8 @@ macro_rules! scalar {
 pub(super) use scalar;
 
 const CIDR: &str = "an address range such as 10.0.0.0/8";
+const CIDR_HINT: &str =
+    "write one address, or an address, `/` and the bits that count: up to 32, with IPv6 up to 128";
 const BIND: &str =
     "an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock";
 const ENDPOINT: &str =
@@ -167,7 +174,7 @@ impl FromStr for Cidr {
             .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         network
             .map(|network| Self(network.trunc()))
-            .ok_or_else(|| ValueError::new(CIDR))
+            .ok_or_else(|| ValueError::new(CIDR).hint(CIDR_HINT))
     }
 }
 
@@ -177,7 +184,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-scalar!(Cidr, CIDR, {
+scalar!(Cidr, CIDR, "127.0.0.1", {
     "type": "string",
     "description": "An address range, such as 10.0.0.0/8 or 2001:db8::/32, or one address.",
     "examples": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"],
@@ -225,7 +232,7 @@ impl fmt::Display for BindAddress {
     }
 }
 
-scalar!(BindAddress, BIND, {
+scalar!(BindAddress, BIND, ":0", {
     "type": "string",
     "description": "An address and port, `:port` for every address, or `unix:` and a path.",
     "examples": ["0.0.0.0:8443", "[::]:80", ":8080", "unix:/run/gateway.sock"],
@@ -274,7 +281,7 @@ impl fmt::Display for EndpointAddress {
     }
 }
 
-scalar!(EndpointAddress, ENDPOINT, {
+scalar!(EndpointAddress, ENDPOINT, "127.0.0.1:1", {
     "type": "string",
     "description": "An IP address or a host name and a port, or `unix:` and a path.",
     "examples": ["10.0.0.1:8080", "[::1]:8080", "orders:8080", "unix:/run/app.sock"],
@@ -337,7 +344,7 @@ impl fmt::Display for StatusRange {
     }
 }
 
-scalar!(StatusRange, STATUS, {
+scalar!(StatusRange, STATUS, "200", {
     "type": ["string", "integer"],
     "description": "A status code, a range of them, or a class.",
     "minimum": 100,
@@ -378,7 +385,7 @@ impl fmt::Display for RetryCondition {
     }
 }
 
-scalar!(RetryCondition, CONDITION, {
+scalar!(RetryCondition, CONDITION, "timeout", {
     "type": ["string", "integer"],
     "description": "A condition such as connect-failure, or a status code or class such as 503 or 5xx.",
     "examples": ["connect-failure", "503", "5xx"],
@@ -426,7 +433,7 @@ impl fmt::Display for HostRewrite {
     }
 }
 
-scalar!(HostRewrite, HOST, {
+scalar!(HostRewrite, HOST, "preserve", {
     "type": "string",
     "description": "`preserve`, `endpoint` or a fixed host name.",
     "examples": ["preserve", "endpoint", "orders.internal"],
@@ -453,7 +460,11 @@ fn socket(text: &str, expected: &'static str) -> Result<SocketAddr, ValueError> 
                 fail
             }
         }
-        _ => fail,
+        Some((_, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            fail.hint("a port is a number up to 65535")
+        }
+        None => fail.hint("write an address, `:` and a port"),
+        Some(_) => fail,
     })
 }
 

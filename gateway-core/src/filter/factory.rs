@@ -58,7 +58,8 @@ pub trait FilterFactory: 'static {
     /// The keys beside `type`. Use `#[serde(deny_unknown_fields)]`, so that misspelled keys are errors.
     type Config: DeserializeOwned + JsonSchema;
 
-    /// Makes the stage. Parse and look up here what requests should not have to.
+    /// Makes the stage. Parse and look up here what requests should not have to, and act on nothing: stages are
+    /// also made of configurations that are refused, and of settings with mistakes, to see what else is wrong.
     ///
     /// # Errors
     /// What is wrong with the configuration; it is reported with the place of the filter in the file.
@@ -84,6 +85,7 @@ pub struct NoConfig {}
 pub struct BuildError {
     message: String,
     key: Option<String>,
+    hint: Option<String>,
     source: Option<BoxError>,
 }
 
@@ -93,6 +95,7 @@ impl BuildError {
         Self {
             message: message.into(),
             key: None,
+            hint: None,
             source: None,
         }
     }
@@ -104,11 +107,24 @@ impl BuildError {
         self
     }
 
+    /// Says what to do about it, apart from what is wrong.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// Attaches the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What to do about it, if that was said.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// The key at fault, if named.

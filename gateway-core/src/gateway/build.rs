@@ -15,7 +15,7 @@ use super::stack::{EdgeMode, Mode};
 use crate::admin;
 use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
-use crate::config::{Diagnostics, Format, parse_native};
+use crate::config::{Diagnostics, Format};
 use crate::error::chain;
 use crate::listen::BindError;
 use crate::observe::{Observer, Observers};
@@ -288,10 +288,7 @@ impl GatewayBuilder {
     pub fn build(self) -> Result<Gateway, StartError> {
         let origin = match (self.origin, self.text) {
             (Some(origin), None) => origin,
-            (None, Some((name, text, format))) => {
-                let raw = parse_native(&name, &text, format).map_err(StartError::Config)?;
-                Origin::Fixed(Box::new(raw))
-            }
+            (None, Some((name, text, format))) => Origin::Text(name, text, format),
             (None, None) => Origin::Fixed(Box::default()),
             (Some(_), Some(_)) => {
                 return Err(StartError::Config(
@@ -306,7 +303,8 @@ impl GatewayBuilder {
             origin,
             listen: self.listen,
         };
-        let read = source.read(&self.registry).map_err(StartError::Config)?;
+        let mut read = source.read(&self.registry);
+        let watched = std::mem::take(&mut read.watch);
         let workers = Workers::start(self.profile).map_err(StartError::Threads)?;
         let process = Process::new(
             workers.shards(),
@@ -314,8 +312,7 @@ impl GatewayBuilder {
             Observers::new(self.observers.0),
         );
         let controller = Controller::new(process, self.registry, self.mode);
-        let mut warnings = read.warnings;
-        warnings.extend(controller.apply(read.config).map_err(StartError::Config)?);
+        let warnings = controller.apply(read).map_err(StartError::Config)?;
         let controller = Arc::new(controller);
         super::endpoints::show(&controller);
         Ok(Gateway {
@@ -325,7 +322,7 @@ impl GatewayBuilder {
             workers,
             admin: self.admin,
             watch: self.watch,
-            watched: read.watch,
+            watched,
             warnings,
         })
     }

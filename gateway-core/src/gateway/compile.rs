@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::{ListenerCell, ListenerEntry};
 use super::endpoints::Announcer;
+use super::listeners;
 use super::mistakes;
 use super::process::Process;
 use super::room::Room;
@@ -22,12 +23,11 @@ use super::tls::{LiveTls, TlsCommit};
 use super::upstreams::{self, LiveUpstreams};
 use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
-use crate::config::{Diagnostic, Diagnostics, ir, lower};
-use crate::filter::BuildCx;
+use crate::config::{Damage, Diagnostic, Diagnostics, Located, Reading, ir, lower_rest};
 use crate::listen::{self, Families, Running, Sockets};
 use crate::observe::Event;
 use crate::registry::Registry;
-use crate::route::{RouteIndex, RouteSpec};
+use crate::route::RouteIndex;
 use crate::route_entry::RouteEntry;
 use crate::runtime::Worker;
 
@@ -62,7 +62,7 @@ pub(crate) struct LiveListener {
     pub(crate) cell: Arc<ListenerCell>,
     pub(crate) table: Arc<RouteIndex<Arc<RouteEntry>>>,
     pub(crate) running: Option<Running>,
-    tls: Option<LiveTls>,
+    pub(super) tls: Option<LiveTls>,
     telemetry: (TelemetryKey, Arc<Telemetry>),
 }
 
@@ -83,7 +83,7 @@ struct TelemetryKey {
 /// What one listener will be, once committed.
 struct Planned {
     name: Arc<str>,
-    bind: BindAddress,
+    bind: Located<BindAddress>,
     reuse_port: bool,
     max_connections: Option<usize>,
     entry: Arc<ListenerEntry>,
@@ -111,12 +111,13 @@ impl Controller {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes `raw` live, or reports everything that is wrong with it and changes nothing.
+    /// Makes a configuration live, or reports everything that is wrong with it, what was found when it was
+    /// read included, and changes nothing.
     ///
     /// Returns the warnings.
-    pub(crate) fn apply(&self, raw: RawConfig) -> Result<Diagnostics, Diagnostics> {
-        let mut problems = Diagnostics::default();
-        let outcome = self.try_apply(raw, &mut problems);
+    pub(crate) fn apply(&self, read: Reading) -> Result<Diagnostics, Diagnostics> {
+        let mut problems = read.problems;
+        let outcome = self.try_apply(read.config, &read.damage, &mut problems);
         if outcome.is_some() {
             return Ok(problems);
         }
@@ -125,7 +126,7 @@ impl Controller {
     }
 
     /// Records that a configuration was refused.
-    pub(crate) fn reject(&self, problems: &Diagnostics) {
+    fn reject(&self, problems: &Diagnostics) {
         self.process.rejected();
         self.state().rejected = problems.iter().cloned().collect();
         if !self.process.observers().is_empty() {
@@ -136,12 +137,13 @@ impl Controller {
         }
     }
 
-    fn try_apply(&self, raw: RawConfig, problems: &mut Diagnostics) -> Option<()> {
-        let Some(config) = lower(&raw, problems) else {
-            mistakes::of_plugins(&raw, &self.registry, &self.process, problems);
-            return None;
-        };
+    fn try_apply(&self, raw: RawConfig, damage: &Damage, problems: &mut Diagnostics) -> Option<()> {
+        let config = lower_rest(&raw, damage, problems);
         let mut state = self.state();
+        if problems.has_errors() {
+            mistakes::find(&config, &state, &self.registry, problems);
+            return None;
+        }
         let upstreams = upstreams::build(
             &config.upstreams,
             &state.upstreams,
@@ -169,7 +171,7 @@ impl Controller {
                     &config,
                     &routes,
                     &state,
-                    sinks.as_ref()?,
+                    sinks.as_ref(),
                     &generation,
                     problems,
                 )
@@ -205,50 +207,21 @@ impl Controller {
         config: &ir::Config,
         routes: &LiveRoutes,
         state: &State,
-        sinks: &Sinks,
+        sinks: Option<&Sinks>,
         generation: &Arc<Generation>,
         problems: &mut Diagnostics,
     ) -> Option<Planned> {
         let listener = config.listeners.get(position)?;
         let before = state.listeners.get(&listener.name);
-        let owner = format!("listener {}", listener.name);
-        let cx = BuildCx::new(&owner, self.process.store());
-        let filters = routes::stages(&listener.filters, &cx, &self.registry, problems);
-        let handler = match &listener.handler {
-            None => Some(None),
-            Some(spec) => self.registry.conn_handler(spec, &cx, problems).map(Some),
+        let live_tls = before.and_then(|before| before.tls.as_ref());
+        let store = self.process.store();
+        let parts = listeners::parts(listener, live_tls, store, &self.registry, problems);
+        let live = |route: &ir::Route| {
+            let live = routes.get(&route.name)?;
+            Some((live.matches().to_vec(), live.entry.clone()))
         };
-        let tls = match &listener.tls {
-            None => Some(None),
-            Some(plan) => {
-                let live = before.and_then(|before| before.tls.as_ref());
-                LiveTls::prepare(plan, live, listener, problems).map(Some)
-            }
-        };
-        let specs = config
-            .routes
-            .iter()
-            .filter(|route| route.is_on(position))
-            .filter_map(|route| {
-                let live = routes.get(&route.name)?;
-                Some(RouteSpec {
-                    name: route.name.clone(),
-                    matches: live.matches().to_vec(),
-                    priority: route.priority,
-                    value: live.entry.clone(),
-                })
-            })
-            .collect();
-        let table = match RouteIndex::compile(specs) {
-            Ok(table) => Some(Arc::new(table)),
-            Err(error) => {
-                for problem in error.problems() {
-                    problems.push(Diagnostic::error(problem.to_string()).at(listener.at.clone()));
-                }
-                None
-            }
-        };
-        let (filters, handler, tls, table) = (filters?, handler?, tls?, table?);
+        let table = listeners::table(config, position, live, problems);
+        let (sinks, parts, table) = (sinks?, parts?, Arc::new(table?));
         let key = TelemetryKey {
             sinks: sinks.version(),
             limit: listener
@@ -264,7 +237,7 @@ impl Controller {
         hygiene.tracer = sinks.tracer();
         let service = self.mode.assemble(ListenerParts {
             hygiene,
-            filters,
+            filters: parts.filters,
             table: table.clone(),
         });
         Some(Planned {
@@ -275,13 +248,13 @@ impl Controller {
             entry: Arc::new(ListenerEntry {
                 service,
                 settings: listener.http.clone(),
-                tls: tls.as_ref().map(|tls| tls.server().clone()),
-                handler,
+                tls: parts.tls.as_ref().map(|tls| tls.server().clone()),
+                handler: parts.handler,
                 telemetry: telemetry.clone(),
                 _generation: generation.clone(),
             }),
             table,
-            tls,
+            tls: parts.tls,
             telemetry: (key, telemetry),
             sockets: None,
         })
@@ -332,13 +305,13 @@ impl fmt::Debug for Controller {
 
 /// Binds the addresses that the live configuration does not have.
 fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) {
-    let addresses: Vec<BindAddress> = planned.iter().map(|plan| plan.bind.clone()).collect();
+    let addresses: Vec<BindAddress> = planned.iter().map(|plan| plan.bind.value.clone()).collect();
     for plan in planned {
         let families = Families::beside(&plan.bind, addresses.iter());
         let kept = state
             .listeners
             .get(&plan.name)
-            .is_some_and(|live| live.bind == plan.bind && live.running.is_some());
+            .is_some_and(|live| live.bind == *plan.bind && live.running.is_some());
         if kept {
             continue;
         }
@@ -350,7 +323,7 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
             families,
         ) {
             Ok(sockets) => plan.sockets = Some(sockets),
-            Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
+            Err(error) => problems.push(plan.bind.error(crate::error::chain(&error))),
         }
     }
 }
@@ -398,7 +371,7 @@ impl State {
             self.listeners.insert(
                 plan.name,
                 LiveListener {
-                    bind: plan.bind,
+                    bind: plan.bind.value,
                     cell,
                     table: plan.table,
                     running,

@@ -101,22 +101,15 @@ impl GatewayHandle {
             .reloading
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match self.0.source.read(&self.0.controller.registry) {
-            Ok(read) => {
-                let mut warnings = read.warnings;
-                warnings.extend(self.0.controller.apply(read.config)?);
-                *self
-                    .0
-                    .read_from
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = read.watch;
-                Ok(warnings)
-            }
-            Err(problems) => {
-                self.0.controller.reject(&problems);
-                Err(problems)
-            }
-        }
+        let mut read = self.0.source.read(&self.0.controller.registry);
+        let watch = std::mem::take(&mut read.watch);
+        let warnings = self.0.controller.apply(read)?;
+        *self
+            .0
+            .read_from
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = watch;
+        Ok(warnings)
     }
 
     /// Reloads and says on the log what came of it.
@@ -167,7 +160,7 @@ impl GatewayHandle {
             .reloading
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        self.0.controller.apply(config)
+        self.0.controller.apply(config.into())
     }
 
     /// Opens log files again, after they were moved away.

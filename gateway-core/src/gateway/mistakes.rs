@@ -1,54 +1,48 @@
-//! What is wrong with the plugins of a configuration that is refused for something else already.
+//! What else is wrong with a configuration that is refused already.
+//!
+//! Looks at everything that later stages would look at, so that one run finds all that is wrong: plugins,
+//! certificates and keys, filters that do not go with their route, tables that are too large, log files. Nothing
+//! is bound, created, started or kept: what plugins would share between configurations goes to a store that is
+//! thrown away.
 
-use super::process::Process;
-use crate::config::raw::RawConfig;
-use crate::config::{Diagnostics, PluginSpec};
-use crate::filter::BuildCx;
+use super::compile::State;
+use super::{listeners, routes, upstreams};
+use crate::config::{Diagnostics, ir};
+use crate::filter::{BuildCx, StateStore};
 use crate::registry::Registry;
 
-/// Reports every plugin that is not registered or whose settings are wrong, so that one look at a
-/// configuration finds all that is wrong with it.
-pub(super) fn of_plugins(
-    raw: &RawConfig,
+/// Reports it. What `config` lacks was reported before.
+pub(super) fn find(
+    config: &ir::Config,
+    live: &State,
     registry: &Registry,
-    process: &Process,
     problems: &mut Diagnostics,
 ) {
-    let filters = |specs: &[PluginSpec], cx: &BuildCx<'_>, problems: &mut Diagnostics| {
-        for spec in specs {
-            registry.filter(spec, cx, problems);
+    let store = StateStore::default();
+    for upstream in &config.upstreams {
+        let old = live.upstreams.get(&upstream.name);
+        if old.is_some_and(|old| old.fingerprint == upstream.fingerprint) {
+            continue;
         }
-    };
-    for listener in &raw.listeners {
-        let owner = format!("listener {}", &*listener.name);
-        filters(
-            &listener.filters,
-            &BuildCx::new(&owner, process.store()),
-            problems,
-        );
+        let owner = upstreams::owner(upstream);
+        let cx = BuildCx::new(&owner, &store);
+        upstreams::parts(upstream, registry, &cx, problems);
     }
-    for route in &raw.routes {
-        let owner = format!("route {}", &*route.name);
-        let cx = BuildCx::new(&owner, process.store());
-        filters(&route.filters, &cx, problems);
-        for backend in &route.backends {
-            filters(&backend.filters, &cx, problems);
+    for route in &config.routes {
+        let old = live.routes.get(&route.name);
+        if old.is_some_and(|old| old.fingerprint == route.fingerprint) {
+            continue;
         }
-        for spec in route.matches.iter().flat_map(|matches| &matches.custom) {
-            registry.matcher(spec, &cx, problems);
-        }
+        let owner = routes::owner(route);
+        let cx = BuildCx::new(&owner, &store);
+        routes::parts(route, &cx, registry, problems);
     }
-    for upstream in &raw.upstreams {
-        let owner = format!("upstream {}", &*upstream.name);
-        let cx = BuildCx::new(&owner, process.store());
-        if let Some(spec) = &upstream.balance {
-            registry.balancer(spec, &cx, problems);
-        }
-        if let Some(spec) = &upstream.discovery {
-            registry.discovery(spec, &cx, problems);
-        }
-        if let Some(spec) = &upstream.connector {
-            registry.connector(spec, &cx, problems);
-        }
+    for (position, listener) in config.listeners.iter().enumerate() {
+        let old = live.listeners.get(&listener.name);
+        let live_tls = old.and_then(|old| old.tls.as_ref());
+        listeners::parts(listener, live_tls, &store, registry, problems);
+        let written = |route: &ir::Route| Some((route.matches.clone(), ()));
+        listeners::table(config, position, written, problems);
     }
+    live.sinks.check(config, problems);
 }

@@ -6,6 +6,7 @@ mod compile;
 mod connections;
 mod endpoints;
 mod handle;
+mod listeners;
 mod mistakes;
 mod mounted;
 mod mounted_tunnel;

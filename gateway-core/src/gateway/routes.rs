@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::process::Process;
 use super::telemetry::RouteMetrics;
 use super::upstreams::LiveUpstreams;
-use crate::config::{Diagnostic, Diagnostics, PluginSpec, ir};
+use crate::config::{Diagnostics, PluginSpec, ir};
 use crate::filter::{BuildCx, Chain, Stage};
 use crate::forward::{Backend, Forward, RetryBudget, SendOnce, Split, UpstreamClient};
 use crate::registry::Registry;
@@ -16,7 +16,7 @@ use crate::route_entry::{RouteEntry, RouteFacts};
 /// A route of the live configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveRoute {
-    fingerprint: u64,
+    pub(super) fingerprint: u64,
     clients: Vec<Arc<UpstreamClient>>,
     matches: Vec<RouteMatch>,
     pub(crate) entry: Arc<RouteEntry>,
@@ -53,8 +53,13 @@ pub(crate) fn build(
                     .map(|live| live.client.clone())
             })
             .collect();
-        // A missing client was reported where its upstream was built.
-        let Some(clients) = clients else { continue };
+        let Some(clients) = clients else {
+            // Reported where its upstream was built; the route may have mistakes of its own.
+            let owner = owner(route);
+            let cx = BuildCx::new(&owner, process.store());
+            parts(route, &cx, registry, problems);
+            continue;
+        };
         let same = before.get(&route.name).filter(|old| {
             old.fingerprint == route.fingerprint
                 && old.clients.len() == clients.len()
@@ -82,36 +87,19 @@ fn build_one(
     process: &Process,
     problems: &mut Diagnostics,
 ) -> Option<LiveRoute> {
-    let owner = format!("route {}", route.name);
+    let owner = owner(route);
     let cx = BuildCx::new(&owner, process.store());
-    let filters = stages(&route.filters, &cx, registry, problems);
-    let matches = matches(route, &cx, registry, problems);
+    let parts = parts(route, &cx, registry, problems)?;
     let mut backends = Vec::with_capacity(clients.len());
-    for (plan, client) in route.backends.iter().zip(&clients) {
+    for ((plan, client), filters) in route.backends.iter().zip(&clients).zip(parts.backends) {
         let mut backend = Backend::new(client.clone(), plan.weight);
-        if !plan.filters.is_empty() {
-            let chain = Chain::builder()
-                .stages(stages(&plan.filters, &cx, registry, problems)?)
-                .build(SendOnce {
-                    client: client.clone(),
-                });
+        if !filters.is_empty() {
+            let chain = Chain::builder().stages(filters).build(SendOnce {
+                client: client.clone(),
+            });
             backend.chain = Some(chain.service().clone());
         }
         backends.push(backend);
-    }
-    let (filters, matches) = (filters?, matches?);
-    if route.upgrade
-        && let Some(buffering) = filters.iter().find(|stage| stage.buffers())
-    {
-        problems.push(
-            Diagnostic::error(format!(
-                "filter `{}` of route {} buffers bodies, which an upgraded connection does not end",
-                buffering.name(),
-                route.name
-            ))
-            .at(route.at.clone())
-            .hint("set `upgrade: false` on the route, or leave the filter out"),
-        );
     }
     let forward = Forward {
         split: Split::new(backends),
@@ -127,12 +115,68 @@ fn build_one(
     Some(LiveRoute {
         fingerprint: route.fingerprint,
         clients,
-        matches,
+        matches: parts.matches,
         entry: Arc::new(RouteEntry {
             facts,
-            chain: Chain::builder().stages(filters).build(forward),
+            chain: Chain::builder().stages(parts.filters).build(forward),
         }),
     })
+}
+
+/// What a route is put together from.
+pub(super) struct Parts {
+    filters: Vec<Stage>,
+    matches: Vec<RouteMatch>,
+    /// The filters of each backend.
+    backends: Vec<Vec<Stage>>,
+}
+
+/// Makes the parts of a route, which changes nothing; `None` when one is wrong, every problem reported.
+pub(super) fn parts(
+    route: &ir::Route,
+    cx: &BuildCx<'_>,
+    registry: &Registry,
+    problems: &mut Diagnostics,
+) -> Option<Parts> {
+    let filters: Vec<Option<Stage>> = route
+        .filters
+        .iter()
+        .map(|spec| filter(route, spec, cx, registry, problems))
+        .collect();
+    let matches = matches(route, cx, registry, problems);
+    let backends = route.backends.iter();
+    let backends: Vec<Option<Vec<Stage>>> = backends
+        .map(|backend| stages(&backend.filters, cx, registry, problems))
+        .collect();
+    Some(Parts {
+        filters: filters.into_iter().collect::<Option<_>>()?,
+        matches: matches?,
+        backends: backends.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn filter(
+    route: &ir::Route,
+    spec: &PluginSpec,
+    cx: &BuildCx<'_>,
+    registry: &Registry,
+    problems: &mut Diagnostics,
+) -> Option<Stage> {
+    let stage = registry.filter(spec, cx, problems)?;
+    if route.upgrade && stage.buffers() {
+        let problem = spec.error(format!(
+            "filter `{}` of route {} buffers bodies, which an upgraded connection does not end",
+            stage.name(),
+            route.name
+        ));
+        problems.push(problem.hint("set `upgrade: false` on the route, or leave the filter out"));
+    }
+    Some(stage)
+}
+
+/// How plugins and messages call a route.
+pub(super) fn owner(route: &ir::Route) -> String {
+    format!("route {}", route.name)
 }
 
 /// Builds all filters of a list; `None` when one could not be built, every problem reported.

@@ -1,6 +1,6 @@
 //! Serving the live configuration, and coming to an end.
 
-use crate::config::{Diagnostic, Diagnostics};
+use crate::config::Diagnostics;
 use crate::listen::{self, Families, Running};
 use crate::runtime::Worker;
 
@@ -18,7 +18,7 @@ impl Controller {
         for listener in &config.listeners {
             let families = Families::beside(
                 &listener.bind,
-                config.listeners.iter().map(|other| &other.bind),
+                config.listeners.iter().map(|other| &*other.bind),
             );
             match listen::bind(
                 &listener.name,
@@ -32,7 +32,7 @@ impl Controller {
                     sockets,
                     listener.limits.max_connections,
                 )),
-                Err(error) => problems.push(Diagnostic::error(crate::error::chain(&error))),
+                Err(error) => problems.push(listener.bind.error(crate::error::chain(&error))),
             }
         }
         if problems.has_errors() {

@@ -1,5 +1,6 @@
 //! Where logs and spans go, kept across reloads while their configuration is the same.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub(crate) struct Sinks {
 }
 
 impl Sinks {
-    /// What `config` asks for: the same values where it asks for the same.
+    /// What `config` asks for: the same values where it asks for the same. `None` when something cannot be
+    /// opened, every problem reported.
     pub(crate) fn renew(
         &self,
         config: &ir::Config,
@@ -29,43 +31,47 @@ impl Sinks {
         problems: &mut Diagnostics,
     ) -> Option<Self> {
         let mut renewed = self.clone();
+        let mut usable = true;
+        if self.wants_log(config) {
+            renewed.version += 1;
+            let opened = config.access_log.as_ref().map(|wanted| {
+                let log = AccessLog::open(wanted, process.shards(), process.metrics());
+                let log = log.map_err(|error| problems.push(cannot_open(wanted, &error)));
+                Some((wanted.clone(), log.ok()?))
+            });
+            usable &= !matches!(opened, Some(None));
+            renewed.log = opened.flatten();
+        }
+        if self.wants_spans(config) {
+            renewed.version += 1;
+            let tracing = config.tracing.as_ref();
+            renewed.tracing = tracing.map(|wanted| (wanted.clone(), Tracer::from(wanted)));
+            let otlp = tracing.and_then(|wanted| wanted.otlp.as_ref());
+            let started = otlp.map(|wanted| exporter(wanted, process, problems));
+            usable &= !matches!(started, Some(None));
+            renewed.spans = started.flatten();
+        }
+        usable.then_some(renewed)
+    }
+
+    /// Reports what [`renew`](Self::renew) would probably fail at, without opening or starting anything for good.
+    pub(crate) fn check(&self, config: &ir::Config, problems: &mut Diagnostics) {
+        if self.wants_log(config)
+            && let Some(wanted) = &config.access_log
+            && let Err(error) = AccessLog::check(wanted)
+        {
+            problems.push(cannot_open(wanted, &error));
+        }
+    }
+
+    fn wants_log(&self, config: &ir::Config) -> bool {
         let log = self.log.as_ref().map(|(config, _)| config);
-        if log != config.access_log.as_ref() {
-            renewed.version += 1;
-            renewed.log = match &config.access_log {
-                None => None,
-                Some(wanted) => {
-                    match AccessLog::open(wanted, process.shards(), process.metrics()) {
-                        Ok(log) => Some((wanted.clone(), log)),
-                        Err(error) => {
-                            problems.push(Diagnostic::error(format!(
-                                "opening the access log {}: {}",
-                                wanted.path,
-                                chain(&error)
-                            )));
-                            return None;
-                        }
-                    }
-                }
-            };
-        }
+        log != config.access_log.as_ref()
+    }
+
+    fn wants_spans(&self, config: &ir::Config) -> bool {
         let tracing = self.tracing.as_ref().map(|(config, _)| config);
-        if tracing != config.tracing.as_ref() {
-            renewed.version += 1;
-            renewed.tracing = config
-                .tracing
-                .as_ref()
-                .map(|wanted| (wanted.clone(), Tracer::from(wanted)));
-            renewed.spans = match config
-                .tracing
-                .as_ref()
-                .and_then(|wanted| wanted.otlp.as_ref())
-            {
-                None => None,
-                Some(wanted) => Some(exporter(wanted, process, problems)?),
-            };
-        }
-        Some(renewed)
+        tracing != config.tracing.as_ref()
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -103,6 +109,12 @@ impl Sinks {
     }
 }
 
+fn cannot_open(config: &AccessLogConfig, error: &io::Error) -> Diagnostic {
+    let path = &config.path;
+    let problem = path.error(format!("opening the access log {path}: {}", chain(error)));
+    problem.hint("the folder has to exist, and the gateway's user may have to write there")
+}
+
 #[cfg(feature = "otlp")]
 fn exporter(
     config: &crate::observe::config::OtlpConfig,
@@ -112,10 +124,8 @@ fn exporter(
     match crate::observe::trace::otlp::OtlpExporter::start(config, process.metrics()) {
         Ok(exporter) => Some(Arc::new(exporter)),
         Err(error) => {
-            problems.push(Diagnostic::error(format!(
-                "tracing.otlp: {}",
-                chain(&error)
-            )));
+            let problem = format!("tracing.otlp: {}", chain(&error));
+            problems.push(config.endpoint.error(problem));
             None
         }
     }
@@ -123,12 +133,15 @@ fn exporter(
 
 #[cfg(not(feature = "otlp"))]
 fn exporter(
-    _: &crate::observe::config::OtlpConfig,
+    config: &crate::observe::config::OtlpConfig,
     _: &Process,
     problems: &mut Diagnostics,
 ) -> Option<Arc<dyn SpanSink>> {
+    let problem = "tracing.otlp: this binary was built without span export";
     problems.push(
-        Diagnostic::error("tracing.otlp: this binary was built without span export")
+        config
+            .endpoint
+            .error(problem)
             .hint("build it with the cargo feature `otlp`, or remove `tracing.otlp`"),
     );
     None

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 
 use crate::clock::Clock;
-use crate::config::{Diagnostic, Diagnostics, ir};
+use crate::config::{Diagnostic, Diagnostics, Located, ir};
 use crate::error::chain;
 use crate::tls::{
-    CertificateAndKey, CertificateSet, CertificateStore, ClientAuth, ServedCertificate, ServerTls,
-    ServerTlsOptions, TlsVersion, load_roots,
+    CertificateAndKey, CertificateSet, CertificateStore, ClientAuth, MaterialError, PemSource,
+    ServedCertificate, ServerTls, ServerTlsOptions, TlsVersion, load_chain, load_roots,
+    load_signer,
 };
 
 /// The TLS of a live listener.
@@ -70,11 +71,21 @@ impl LiveTls {
             .iter()
             .map(|pair| load(pair, problems))
             .collect();
-        let key = key(plan, listener, problems);
+        for half in &plan.unpaired {
+            match half {
+                ir::Unpaired::Certificate(source) => drop(read(source, load_chain, problems)),
+                ir::Unpaired::Key(source) => drop(read(source, load_signer, problems)),
+            }
+        }
+        let key = key(plan, problems);
         let (certificates, key) = (certificates.into_iter().collect::<Option<Vec<_>>>()?, key?);
+        if certificates.is_empty() || !plan.unpaired.is_empty() {
+            // Reported already.
+            return None;
+        }
         let set = CertificateSet::compile(certificates, false, Clock.wall());
         for warning in set.warnings() {
-            problems.push(Diagnostic::warning(format!("tls: {warning}")).at(listener.at.clone()));
+            problems.push(listener.place.warning(format!("tls: {warning}")));
         }
         if let Some(same) = before.filter(|before| before.key.same(&key)) {
             return Some(TlsCommit {
@@ -101,14 +112,8 @@ impl LiveTls {
                 certificates: None,
             }),
             Err(error) => {
-                problems.push(
-                    Diagnostic::error(format!(
-                        "tls of listener {}: {}",
-                        listener.name,
-                        chain(&error)
-                    ))
-                    .at(listener.at.clone()),
-                );
+                let problem = format!("tls of listener {}: {}", listener.name, chain(&error));
+                problems.push(listener.place.error(problem));
                 None
             }
         }
@@ -116,41 +121,56 @@ impl LiveTls {
 }
 
 fn load(plan: &ir::CertificatePlan, problems: &mut Diagnostics) -> Option<ServedCertificate> {
-    let loaded = CertificateAndKey::load(&plan.certificate, &plan.key);
-    let pair = match loaded {
-        Ok(pair) => pair,
-        Err(error) => {
-            problems.push(Diagnostic::error(chain(&error)).at(plan.at.clone()));
-            return None;
-        }
-    };
+    let pair = load_pair(&plan.certificate, &plan.key, problems)?;
     if plan.hosts.is_empty() {
         return Some(ServedCertificate::new(pair).default(plan.default));
     }
     match ServedCertificate::for_names(pair, &plan.hosts) {
         Ok(served) => Some(served.default(plan.default)),
         Err(error) => {
-            problems.push(Diagnostic::error(chain(&error)).at(plan.at.clone()));
+            problems.push(plan.certificate.error(chain(&error)));
             None
         }
     }
 }
 
-fn key(
-    plan: &ir::ServerTlsPlan,
-    listener: &ir::Listener,
+/// Reads a certificate and its key; what is wrong with either is reported where it is named.
+pub(super) fn load_pair(
+    certificate: &Located<PemSource>,
+    key: &Located<PemSource>,
     problems: &mut Diagnostics,
-) -> Option<TlsKey> {
+) -> Option<CertificateAndKey> {
+    let chain = read(certificate, load_chain, problems);
+    let signer = read(key, load_signer, problems);
+    let pair = CertificateAndKey::pair(chain?, certificate, signer?, key);
+    pair.map_err(|error| problems.push(unusable(certificate, &error)))
+        .ok()
+}
+
+/// Reads a PEM document; what is wrong with it is reported where it is named.
+pub(super) fn read<T>(
+    source: &Located<PemSource>,
+    load: impl FnOnce(&PemSource) -> Result<T, MaterialError>,
+    problems: &mut Diagnostics,
+) -> Option<T> {
+    load(source)
+        .map_err(|error| problems.push(unusable(source, &error)))
+        .ok()
+}
+
+fn unusable(source: &Located<PemSource>, error: &MaterialError) -> Diagnostic {
+    let problem = source.error(error.summary());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+fn key(plan: &ir::ServerTlsPlan, problems: &mut Diagnostics) -> Option<TlsKey> {
     let roots = match &plan.client_auth {
         ir::ClientAuthPlan::Off => None,
         ir::ClientAuthPlan::Request(source) | ir::ClientAuthPlan::Require(source) => {
-            match load_roots(source) {
-                Ok(roots) => Some(Arc::new(roots)),
-                Err(error) => {
-                    problems.push(Diagnostic::error(chain(&error)).at(listener.at.clone()));
-                    return None;
-                }
-            }
+            Some(Arc::new(read(source, load_roots, problems)?))
         }
     };
     Some(TlsKey {

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use super::endpoints::Announcer;
 use super::process::Process;
-use crate::balance::PowerOfTwo;
-use crate::config::{Diagnostic, Diagnostics, ir};
+use super::tls::{load_pair, read};
+use crate::balance::{Balancer, PowerOfTwo};
+use crate::config::{Diagnostics, ir};
 use crate::connect::{DirectConnector, SharedConnector};
 use crate::error::chain;
 use crate::filter::BuildCx;
 use crate::forward::UpstreamClient;
 use crate::registry::Registry;
 use crate::spawn::spawn;
-use crate::tls::{CertificateAndKey, MaterialError, UpstreamTls, UpstreamTlsOptions, alpn};
+use crate::tls::{
+    UpstreamRoots, UpstreamTls, UpstreamTlsOptions, alpn, load_chain, load_roots, load_signer,
+};
 use crate::upstream::{
     ActiveHealth, BoxFuture, Discovery, DnsDiscovery, Endpoint, JoinedDiscovery, Probe, ProbeError,
     StaticDiscovery, Upstream, check_health, drive,
@@ -64,17 +67,11 @@ fn build_one(
     process: &Process,
     problems: &mut Diagnostics,
 ) -> Option<LiveUpstream> {
-    let owner = format!("upstream {}", plan.name);
+    let owner = owner(plan);
     let cx = BuildCx::new(&owner, process.store());
-    let balancer = match &plan.balance {
-        Some(spec) => registry.balancer(spec, &cx, problems),
-        None => Some(Arc::new(PowerOfTwo) as _),
-    };
-    let discovery = discovery(plan, registry, &cx, problems);
-    let connector = connector(plan, registry, &cx, problems);
-    let (balancer, discovery, connector) = (balancer?, discovery?, connector?);
-    let mut builder = Upstream::builder(plan.name.clone(), discovery)
-        .balancer(balancer)
+    let parts = parts(plan, registry, &cx, problems)?;
+    let mut builder = Upstream::builder(plan.name.clone(), parts.discovery)
+        .balancer(parts.balancer)
         .config_hash(plan.fingerprint);
     if let Some(outlier) = &plan.outlier {
         builder = builder.outlier(outlier.clone());
@@ -87,10 +84,43 @@ fn build_one(
     Some(LiveUpstream {
         fingerprint: plan.fingerprint,
         client: Arc::new(
-            UpstreamClient::new(builder.build(), connector, settings).hashing(wants_hash(plan)),
+            UpstreamClient::new(builder.build(), parts.connector, settings)
+                .hashing(wants_hash(plan)),
         ),
         active: plan.active.clone(),
         running: false,
+    })
+}
+
+/// How plugins and messages call an upstream.
+pub(super) fn owner(plan: &ir::Upstream) -> String {
+    format!("upstream {}", plan.name)
+}
+
+/// What an upstream is put together from.
+pub(super) struct Parts {
+    balancer: Arc<dyn Balancer>,
+    discovery: Arc<dyn Discovery>,
+    connector: SharedConnector,
+}
+
+/// Makes the parts of an upstream, which changes nothing; `None` when one is wrong, every problem reported.
+pub(super) fn parts(
+    plan: &ir::Upstream,
+    registry: &Registry,
+    cx: &BuildCx<'_>,
+    problems: &mut Diagnostics,
+) -> Option<Parts> {
+    let balancer = match &plan.balance {
+        Some(spec) => registry.balancer(spec, cx, problems),
+        None => Some(Arc::new(PowerOfTwo) as _),
+    };
+    let discovery = discovery(plan, registry, cx, problems);
+    let connector = connector(plan, registry, cx, problems);
+    Some(Parts {
+        balancer: balancer?,
+        discovery: discovery?,
+        connector: connector?,
     })
 }
 
@@ -130,14 +160,32 @@ fn wants_hash(plan: &ir::Upstream) -> bool {
         .is_some_and(|spec| !BLIND.contains(&spec.kind.as_str()))
 }
 
-/// Reads the PEM documents of an upstream's TLS.
-fn tls_options(plan: &ir::UpstreamTlsPlan) -> Result<UpstreamTlsOptions, MaterialError> {
-    let pair = plan.client_certificate.as_ref();
-    Ok(UpstreamTlsOptions {
-        roots: plan.roots.clone(),
-        client_certificate: pair
-            .map(|(certificate, key)| CertificateAndKey::load(certificate, key))
-            .transpose()?,
+/// Reads the PEM documents of an upstream's TLS; `None` when something is wrong with them.
+fn tls_options(
+    plan: &ir::UpstreamTlsPlan,
+    problems: &mut Diagnostics,
+) -> Option<UpstreamTlsOptions> {
+    let roots = match &plan.ca {
+        Some(ca) => read(ca, load_roots, problems).map(|_| UpstreamRoots::only(ca.value.clone())),
+        None => Some(UpstreamRoots::default()),
+    };
+    let client_certificate = match (&plan.certificate, &plan.key) {
+        (Some(certificate), Some(key)) => Some(Some(load_pair(certificate, key, problems)?)),
+        (None, None) => Some(None),
+        // Half of it was reported.
+        (certificate, key) => {
+            if let Some(certificate) = certificate {
+                read(certificate, load_chain, problems);
+            }
+            if let Some(key) = key {
+                read(key, load_signer, problems);
+            }
+            None
+        }
+    };
+    Some(UpstreamTlsOptions {
+        roots: roots?,
+        client_certificate: client_certificate?,
         server_name: plan.server_name.clone(),
         alpn: plan.alpn.clone(),
         insecure_skip_verify: plan.insecure_skip_verify,
@@ -157,17 +205,7 @@ fn connector(
     let Some(tls) = &plan.tls else {
         return Some(Arc::new(DirectConnector::plaintext()));
     };
-    let wrong = |error: &(dyn std::error::Error + 'static)| {
-        Diagnostic::error(format!("tls of upstream {}: {}", plan.name, chain(error)))
-            .at(plan.at.clone())
-    };
-    let options = match tls_options(tls) {
-        Ok(options) => options,
-        Err(error) => {
-            problems.push(wrong(&error));
-            return None;
-        }
-    };
+    let options = tls_options(tls, problems)?;
     // Upgrades go over HTTP/1.1 only, so a connection for one must not offer anything else.
     let mut http1 = options.clone();
     http1.alpn.retain(|protocol| protocol == alpn::HTTP_1_1);
@@ -176,7 +214,8 @@ fn connector(
             DirectConnector::tls(Arc::new(tls)).with_http1(Arc::new(http1)),
         )),
         Err(error) => {
-            problems.push(wrong(&error));
+            let problem = format!("tls of upstream {}: {}", plan.name, chain(&error));
+            problems.push(plan.place.error(problem));
             None
         }
     }

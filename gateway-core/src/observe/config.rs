@@ -17,7 +17,7 @@ use crate::config::Located;
 pub struct AccessLogConfig {
     /// Where lines go: `stdout` (default), `stderr`, or the path of a file, which is created and
     /// appended to.
-    pub path: LogTarget,
+    pub path: Located<LogTarget>,
     /// How a line looks: `json` (default) or `text`.
     pub format: LogFormat,
     /// Also log the query of a request. Off by default, because queries carry secrets.
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn an_empty_section_means_the_documented_defaults() {
         let log: AccessLogConfig = from_value(json!({})).unwrap();
-        assert_eq!(log.path, LogTarget::Stdout);
+        assert_eq!(*log.path, LogTarget::Stdout);
         assert_eq!(log.format, LogFormat::Json);
         assert!(!log.query);
         let tracing: TracingConfig = from_value(json!({})).unwrap();

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -98,14 +98,11 @@ impl fmt::Debug for PemSource {
     }
 }
 
-/// Why certificates or keys could not be loaded. Each message names the origin and what to do.
-#[derive(Debug, thiserror::Error)]
+/// Why certificates or keys could not be loaded. Each message names the origin and, behind a semicolon, what to do.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum MaterialError {
     /// The file could not be read.
-    #[error(
-        "cannot read {origin}: {error}; check that it exists and that the gateway's user may read it"
-    )]
     Read {
         /// The file.
         origin: String,
@@ -113,15 +110,11 @@ pub enum MaterialError {
         error: io::Error,
     },
     /// The document is longer than [`MAX_PEM_BYTES`].
-    #[error("{origin} is larger than {} MiB; is it a PEM file?", MAX_PEM_BYTES / (1024 * 1024))]
     TooLarge {
         /// The document.
         origin: String,
     },
     /// The document is not well-formed PEM.
-    #[error(
-        "{origin} is not valid PEM: {reason}; every section needs its BEGIN and END line and base64 between them"
-    )]
     Pem {
         /// The document.
         origin: String,
@@ -129,7 +122,6 @@ pub enum MaterialError {
         reason: String,
     },
     /// The document has no certificate in it.
-    #[error("{origin} contains no certificate (`-----BEGIN CERTIFICATE-----`){hint}")]
     NoCertificate {
         /// The document.
         origin: String,
@@ -137,7 +129,6 @@ pub enum MaterialError {
         hint: &'static str,
     },
     /// The document has no usable private key in it.
-    #[error("{origin} contains no private key (`-----BEGIN PRIVATE KEY-----`){hint}")]
     NoKey {
         /// The document.
         origin: String,
@@ -145,7 +136,6 @@ pub enum MaterialError {
         hint: &'static str,
     },
     /// A certificate in the document is not X.509.
-    #[error("certificate {position} in {origin}: {error}")]
     Certificate {
         /// The document.
         origin: String,
@@ -155,9 +145,6 @@ pub enum MaterialError {
         error: CertificateFactsError,
     },
     /// The key is of a kind or in a form that is not supported.
-    #[error(
-        "the private key in {origin} cannot be used: {reason}; RSA (2048 bits and more), ECDSA P-256, P-384, P-521 and Ed25519 keys are supported"
-    )]
     UnsupportedKey {
         /// The document.
         origin: String,
@@ -165,9 +152,6 @@ pub enum MaterialError {
         reason: String,
     },
     /// Certificate and key are not a pair.
-    #[error(
-        "the private key in {key} does not belong to the first certificate in {certificate}{hint}"
-    )]
     KeyMismatch {
         /// The certificate's document.
         certificate: String,
@@ -177,6 +161,74 @@ pub enum MaterialError {
         hint: &'static str,
     },
 }
+
+impl MaterialError {
+    /// What is wrong, without what to do about it.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Read { origin, error } => format!("cannot read {origin}: {error}"),
+            Self::TooLarge { origin } => {
+                format!(
+                    "{origin} is larger than {} MiB",
+                    MAX_PEM_BYTES / (1024 * 1024)
+                )
+            }
+            Self::Pem { origin, reason } => format!("{origin} is not valid PEM: {reason}"),
+            Self::NoCertificate { origin, .. } => {
+                format!("{origin} contains no certificate (`-----BEGIN CERTIFICATE-----`)")
+            }
+            Self::NoKey { origin, .. } => {
+                format!("{origin} contains no private key (`-----BEGIN PRIVATE KEY-----`)")
+            }
+            Self::Certificate {
+                origin,
+                position,
+                error,
+            } => format!("certificate {position} in {origin}: {error}"),
+            Self::UnsupportedKey { origin, reason } => {
+                format!("the private key in {origin} cannot be used: {reason}")
+            }
+            Self::KeyMismatch {
+                certificate, key, ..
+            } => format!(
+                "the private key in {key} does not belong to the first certificate in {certificate}"
+            ),
+        }
+    }
+
+    /// What to do about it, where something can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let hint = match self {
+            Self::Read { .. } => "check that it exists and that the gateway's user may read it",
+            Self::TooLarge { .. } => "is it a PEM file?",
+            Self::Pem { .. } => {
+                "every section needs its BEGIN and END line and base64 between them"
+            }
+            Self::UnsupportedKey { .. } => {
+                "RSA (2048 bits and more), ECDSA P-256, P-384, P-521 and Ed25519 keys are supported"
+            }
+            Self::NoCertificate { hint, .. }
+            | Self::NoKey { hint, .. }
+            | Self::KeyMismatch { hint, .. } => hint,
+            Self::Certificate { .. } => "",
+        };
+        Some(hint).filter(|hint| !hint.is_empty())
+    }
+}
+
+impl fmt::Display for MaterialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
+        match self.hint() {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for MaterialError {}
 
 /// Reads every certificate of a PEM document, in order. Other sections are skipped.
 ///
@@ -191,11 +243,11 @@ pub fn load_certificates(
         .map_err(|error| malformed(source, &error))?;
     if certificates.is_empty() {
         let hint = if contains(&bytes, b"PRIVATE KEY-----") {
-            "; it holds a private key: are certificate and key swapped?"
+            "it holds a private key: are certificate and key swapped?"
         } else if contains(&bytes, b"CERTIFICATE REQUEST-----") {
-            "; it holds a signing request, which an authority still has to sign"
+            "it holds a signing request, which an authority still has to sign"
         } else if bytes.first() == Some(&0x30) {
-            "; it looks like DER: convert it with `openssl x509 -inform der`"
+            "it looks like DER: convert it with `openssl x509 -inform der`"
         } else {
             ""
         };
@@ -223,9 +275,9 @@ pub fn load_private_key(source: &PemSource) -> Result<PrivateKeyDer<'static>, Ma
             let hint = if contains(&bytes, b"BEGIN ENCRYPTED PRIVATE KEY-----") {
                 ENCRYPTED_HINT
             } else if contains(&bytes, b"BEGIN CERTIFICATE-----") {
-                "; it holds a certificate: are certificate and key swapped?"
+                "it holds a certificate: are certificate and key swapped?"
             } else if contains(&bytes, b"BEGIN OPENSSH PRIVATE KEY-----") {
-                "; it holds an SSH key, which is not for TLS"
+                "it holds an SSH key, which is not for TLS"
             } else {
                 ""
             };
@@ -262,6 +314,40 @@ pub(super) fn add_roots(
     Ok(())
 }
 
+/// Certificates that can be read, the one that is presented first.
+pub(crate) struct CertificateChain {
+    certificates: Vec<CertificateDer<'static>>,
+    leaf: CertificateFacts,
+}
+
+/// Reads a certificate and its intermediates.
+pub(crate) fn load_chain(source: &PemSource) -> Result<CertificateChain, MaterialError> {
+    let certificates = load_certificates(source)?;
+    let facts = certificates.iter().enumerate().map(|(index, der)| {
+        CertificateFacts::from_der(der).map_err(|error| MaterialError::Certificate {
+            origin: source.to_string(),
+            position: index + 1,
+            error,
+        })
+    });
+    let leaf = facts.collect::<Result<Vec<_>, _>>()?.into_iter().next();
+    let leaf = leaf.ok_or_else(|| MaterialError::NoCertificate {
+        origin: source.to_string(),
+        hint: "",
+    })?;
+    Ok(CertificateChain { certificates, leaf })
+}
+
+/// Reads a private key in a form that signs.
+pub(crate) fn load_signer(source: &PemSource) -> Result<Arc<dyn SigningKey>, MaterialError> {
+    let key = load_private_key(source)?;
+    let signer = provider().key_provider.load_private_key(key);
+    signer.map_err(|error| MaterialError::UnsupportedKey {
+        origin: source.to_string(),
+        reason: error.to_string(),
+    })
+}
+
 /// A certificate chain with its private key, checked to belong together. Cloning is cheap.
 #[derive(Clone)]
 pub struct CertificateAndKey {
@@ -277,27 +363,22 @@ impl CertificateAndKey {
     /// # Errors
     /// Whatever is wrong with either document, or that they are not a pair.
     pub fn load(certificate: &PemSource, key: &PemSource) -> Result<Self, MaterialError> {
-        let chain = load_certificates(certificate)?;
-        let facts = chain.iter().enumerate().map(|(index, der)| {
-            CertificateFacts::from_der(der).map_err(|error| MaterialError::Certificate {
-                origin: certificate.to_string(),
-                position: index + 1,
-                error,
-            })
-        });
-        let leaf = facts.collect::<Result<Vec<_>, _>>()?.into_iter().next();
-        let leaf = leaf.ok_or_else(|| MaterialError::NoCertificate {
-            origin: certificate.to_string(),
-            hint: "",
-        })?;
-        let signer = provider()
-            .key_provider
-            .load_private_key(load_private_key(key)?)
-            .map_err(|error| MaterialError::UnsupportedKey {
-                origin: key.to_string(),
-                reason: error.to_string(),
-            })?;
-        let certified = CertifiedKey::new(chain, signer);
+        Self::pair(
+            load_chain(certificate)?,
+            certificate,
+            load_signer(key)?,
+            key,
+        )
+    }
+
+    /// As [`load`](Self::load), of documents that were read already.
+    pub(crate) fn pair(
+        chain: CertificateChain,
+        certificate: &PemSource,
+        signer: Arc<dyn SigningKey>,
+        key: &PemSource,
+    ) -> Result<Self, MaterialError> {
+        let certified = CertifiedKey::new(chain.certificates, signer);
         match certified.keys_match() {
             // A signer that cannot tell its public key is taken at its word.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -323,7 +404,7 @@ impl CertificateAndKey {
         }
         Ok(Self {
             certified: Arc::new(certified),
-            facts: Arc::new(leaf),
+            facts: Arc::new(chain.leaf),
             origin: certificate.to_string().into(),
         })
     }
@@ -387,9 +468,10 @@ impl fmt::Debug for CertificateAndKey {
     }
 }
 
-const ENCRYPTED_HINT: &str = "; it holds an encrypted one: decrypt it with `openssl pkey -in KEY -out PLAIN` and protect the file instead";
+const ENCRYPTED_HINT: &str = "it holds an encrypted one: decrypt it with `openssl pkey -in KEY -out PLAIN` and protect the file instead";
 
-const WRONG_ORDER_HINT: &str = "; it belongs to a later one: put the server's own certificate first, the intermediates after it";
+const WRONG_ORDER_HINT: &str =
+    "it belongs to a later one: put the server's own certificate first, the intermediates after it";
 
 fn no_key(source: &PemSource, hint: &'static str) -> MaterialError {
     MaterialError::NoKey {

@@ -37,6 +37,7 @@ pub use material::{
     CertificateAndKey, MAX_PEM_BYTES, MaterialError, PemSource, load_certificates,
     load_private_key, load_roots,
 };
+pub(crate) use material::{load_chain, load_signer};
 pub(crate) use names::is_served_name;
 pub use provider::{TlsVersion, provider};
 pub use server::{ClientAuth, ServerTls, ServerTlsOptions};

@@ -67,7 +67,7 @@ fn explains_bad_settings() {
     for (settings, expected) in [
         (
             json!({}),
-            "headers: nothing to change: give `request` or `response`",
+            "headers: nothing to change\n  hint: give `request` or `response`",
         ),
         (
             json!({ "request": { "set": { "x y": "1" } } }),
@@ -87,7 +87,7 @@ fn explains_bad_settings() {
         ),
         (
             json!({ "request": { "set": { "x-a": [] } } }),
-            "headers: `set` gives `x-a` no value: use `remove` (at request)",
+            "headers: `set` gives `x-a` no value (at request)\n  hint: use `remove`",
         ),
         (
             json!({ "request": { "add": { "host": "a" } } }),

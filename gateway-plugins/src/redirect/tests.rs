@@ -190,7 +190,7 @@ fn explains_bad_settings() {
     for (settings, expected) in [
         (
             json!({}),
-            "redirect: nowhere to redirect to: give `scheme`, `host`, `port` or `path`",
+            "redirect: nowhere to redirect to\n  hint: give `scheme`, `host`, `port` or `path`",
         ),
         (
             json!({ "scheme": "https", "status": 200 }),
@@ -198,7 +198,7 @@ fn explains_bad_settings() {
         ),
         (
             json!({ "host": "a:80" }),
-            "redirect: `host` is a name without port: write it as `port` (at host)",
+            "redirect: `host` is a name without port (at host)\n  hint: write the port as `port`",
         ),
         (
             json!({ "port": 0 }),

@@ -63,11 +63,11 @@ fn explains_bad_settings() {
     for (settings, expected) in [
         (
             json!({ "status": 101 }),
-            "respond: `status` must be from 200 to 599 (at status)",
+            "respond: `status` must be from 200 to 599 (at status)\n  hint: write a status such as 404",
         ),
         (
             json!({ "status": 600 }),
-            "respond: `status` must be from 200 to 599 (at status)",
+            "respond: `status` must be from 200 to 599 (at status)\n  hint: write a status such as 404",
         ),
         (
             json!({ "status": 204, "body": "x" }),

@@ -72,7 +72,7 @@ fn explains_bad_settings() {
     for (settings, expected) in [
         (
             json!({}),
-            "rewrite: nothing to rewrite: give `path` or `host`",
+            "rewrite: nothing to rewrite\n  hint: give `path` or `host`",
         ),
         (
             json!({ "path": { "prefix": "v2" } }),

@@ -9,7 +9,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{NodeDe, Session, de::Placeholder};
+use super::{NodeDe, Session, de::StandIn};
 use crate::config::{
     fault::Fault,
     tree::{Entry, NodeId},
@@ -72,7 +72,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     }
 }
 
-/// The entries of a mapping that are not left out, then placeholders for keys that are missing.
+/// The entries of a mapping that are not left out, then something that stands in for keys that are missing.
 pub(super) struct Entries<'s> {
     session: &'s Session<'s>,
     map: NodeId,
@@ -123,7 +123,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     ) -> Result<Option<K::Value>, Fault> {
         if let Some(entry) = self.next() {
             self.value = Some(entry.value);
-            let key = seed.deserialize(KeyDe { key: &entry.key });
+            let key = self.session.key(entry);
+            let key = seed.deserialize(KeyDe { key });
             return key.map(Some).map_err(|fault| {
                 if let (crate::config::fault::Cause::UnknownKey { known, .. }, Some((name, keys))) =
                     (fault.cause(), self.keys)
@@ -150,7 +151,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 .deserialize(NodeDe::new(self.session, id))
                 .map_err(|fault| fault.at(id)),
             None => seed
-                .deserialize(Placeholder)
+                .deserialize(StandIn::new(self.session, self.map))
                 .map_err(|_| Fault::consequence().at(self.map)),
         }
     }

@@ -25,11 +25,19 @@ pub(in crate::config) const LOCATED: &str = "$portcullis::Located";
 
 thread_local! {
     /// Hands a node past serde's interface: set right before a visitor is called, taken first thing by it.
-    static PENDING: RefCell<Option<(Document, NodeId)>> = const { RefCell::new(None) };
+    static PENDING: RefCell<Option<Pending>> = const { RefCell::new(None) };
+}
+
+/// A node that is handed over.
+pub(in crate::config) struct Pending {
+    pub(in crate::config) document: Document,
+    pub(in crate::config) id: NodeId,
+    /// The value is missing; the node is the mapping that lacks it.
+    pub(in crate::config) missing: bool,
 }
 
 /// The node that this crate's deserializer is handing over, if it is the one being visited.
-pub(in crate::config) fn take_pending() -> Option<(Document, NodeId)> {
+pub(in crate::config) fn take_pending() -> Option<Pending> {
     PENDING.with_borrow_mut(Option::take)
 }
 
@@ -154,7 +162,11 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
     ) -> Result<V::Value, Fault> {
         if name == CAPTURED || name == LOCATED {
             let document = self.session.node(self.id).document().clone();
-            PENDING.set(Some((document, self.id)));
+            PENDING.set(Some(Pending {
+                document,
+                id: self.id,
+                missing: false,
+            }));
         }
         visitor
             .visit_newtype_struct(self)
@@ -227,11 +239,21 @@ impl<'de> Deserializer<'de> for NodeDe<'_> {
     }
 }
 
-/// Stands in for a value that is missing, so that the rest of its mapping is checked too. The result is thrown
-/// away; a type that cannot be made from nothing ends the mapping's check instead.
-pub(super) struct Placeholder;
+/// Stands in for a value that is missing, so that the rest of its mapping is checked too. A type that cannot be
+/// made from nothing ends the mapping's check instead.
+pub(super) struct StandIn<'s> {
+    session: &'s Session<'s>,
+    /// The mapping that lacks it.
+    map: NodeId,
+}
 
-macro_rules! placeholders {
+impl<'s> StandIn<'s> {
+    pub(super) fn new(session: &'s Session<'s>, map: NodeId) -> Self {
+        Self { session, map }
+    }
+}
+
+macro_rules! stand_ins {
     ($($method:ident => $visit:ident($($value:expr)?);)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
             visitor.$visit($($value)?)
@@ -239,32 +261,56 @@ macro_rules! placeholders {
     };
 }
 
-impl<'de> Deserializer<'de> for Placeholder {
+fn no_entries<'de>() -> impl serde::de::MapAccess<'de, Error = Fault> {
+    serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>())
+}
+
+impl<'de> Deserializer<'de> for StandIn<'_> {
     type Error = Fault;
 
-    placeholders! {
+    stand_ins! {
+        // A document's nothing is a unit: only here is a type of one string asked for no value at all.
+        deserialize_any => visit_none();
         deserialize_bool => visit_bool(false);
-        deserialize_i8 => visit_i64(0);
-        deserialize_i16 => visit_i64(0);
-        deserialize_i32 => visit_i64(0);
-        deserialize_i64 => visit_i64(0);
-        deserialize_u8 => visit_u64(0);
-        deserialize_u16 => visit_u64(0);
-        deserialize_u32 => visit_u64(0);
-        deserialize_u64 => visit_u64(0);
-        deserialize_f32 => visit_f64(0.0);
-        deserialize_f64 => visit_f64(0.0);
+        // Many numbers may not be 0.
+        deserialize_i8 => visit_i64(1);
+        deserialize_i16 => visit_i64(1);
+        deserialize_i32 => visit_i64(1);
+        deserialize_i64 => visit_i64(1);
+        deserialize_u8 => visit_u64(1);
+        deserialize_u16 => visit_u64(1);
+        deserialize_u32 => visit_u64(1);
+        deserialize_u64 => visit_u64(1);
+        deserialize_f32 => visit_f64(1.0);
+        deserialize_f64 => visit_f64(1.0);
         deserialize_str => visit_str("");
         deserialize_string => visit_str("");
         deserialize_option => visit_none();
         deserialize_unit => visit_unit();
         deserialize_ignored_any => visit_unit();
         deserialize_seq => visit_seq(Elements::none());
-        deserialize_map => visit_map(serde::de::value::MapDeserializer::new(std::iter::empty::<(&str, &str)>()));
+        deserialize_map => visit_map(no_entries());
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Fault> {
-        Err(Fault::consequence())
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_map(no_entries())
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match variants.first() {
+            Some(first) => visitor.visit_enum((*first).into_deserializer()),
+            None => Err(Fault::consequence()),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -273,13 +319,19 @@ impl<'de> Deserializer<'de> for Placeholder {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         if name == CAPTURED {
-            Err(Fault::consequence())
-        } else {
-            visitor.visit_newtype_struct(self)
+            return Err(Fault::consequence());
         }
+        if name == LOCATED {
+            PENDING.set(Some(Pending {
+                document: self.session.node(self.map).document().clone(),
+                id: self.map,
+                missing: true,
+            }));
+        }
+        visitor.visit_newtype_struct(self)
     }
 
     forward_to_deserialize_any! {
-        i128 u128 char bytes byte_buf unit_struct tuple tuple_struct struct enum identifier
+        i128 u128 char bytes byte_buf unit_struct tuple tuple_struct identifier
     }
 }

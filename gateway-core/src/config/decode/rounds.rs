@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 
 use super::NodeDe;
 use crate::config::{
+    damage::Lost,
     diagnostic::{Diagnostic, Diagnostics, did_you_mean},
     fault::{Cause, Fault},
     node::{Document, NodeRef},
-    tree::{Entry, NodeId},
+    tree::{Entry, Flaw, NodeId},
 };
 
 /// Mistakes that one [`decode`] reports; it stops looking for more.
@@ -38,19 +39,48 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
     hidden: Option<&str>,
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
+    let recovered = recover(node, hidden, diagnostics);
+    recovered.value.filter(|_| recovered.clean)
+}
+
+/// What could be read of a tree.
+pub(crate) struct Recovered<T> {
+    /// The value, without what was wrong; something stands in for keys that must be there. `None` when too
+    /// much was wrong to make one.
+    pub(crate) value: Option<T>,
+    /// Whether nothing was wrong.
+    pub(crate) clean: bool,
+    /// What the value lacks.
+    pub(in crate::config) lost: Lost,
+}
+
+/// As [`decode_hiding`], and gives what is left when there are mistakes: for stages that look for mistakes of
+/// other kinds.
+///
+/// A key that is probably misspelt is read as the one that was probably meant, if that fits.
+pub(in crate::config) fn recover<T: DeserializeOwned>(
+    node: NodeRef<'_>,
+    hidden: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) -> Recovered<T> {
+    let flawed = flaws_in(node);
+    let state = State {
+        skipped: unreadable(&flawed).collect(),
+        ..State::default()
+    };
     let session = Session {
         document: node.document(),
         top: node.id(),
         hidden,
-        state: RefCell::default(),
+        state: RefCell::new(state),
     };
     let rounds =
         (WORK / session.document.node_count().max(1)).clamp(MAX_MISTAKES / 4, MAX_MISTAKES * 4);
-    let mut left_over = true;
+    let (mut left_over, mut value) = (true, None);
     for _ in 0..rounds {
         match T::deserialize(NodeDe::new(&session, node.id())) {
-            Ok(value) if session.is_clean() => return Some(value),
-            Ok(_) => {
+            Ok(found) => {
+                value = Some(found);
                 left_over = false;
                 break;
             }
@@ -65,6 +95,11 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
             break;
         }
     }
+    let clean = value.is_some() && session.is_clean() && flawed.is_empty();
+    let mut lost = session.lost();
+    for (id, _) in &flawed {
+        lost.node(node.document().node(*id));
+    }
     let state = session.state.into_inner();
     let count = state.found.len();
     diagnostics.extend(state.found);
@@ -75,14 +110,30 @@ pub(in crate::config) fn decode_hiding<T: DeserializeOwned>(
                 .at(node.location())
                 .path(node.path()),
         );
-    } else if count == 0 {
+    } else if count == 0 && !clean && flawed.is_empty() {
         diagnostics.push(
             Diagnostic::error("cannot be decoded")
                 .at(node.location())
                 .path(node.path()),
         );
     }
-    None
+    Recovered { value, clean, lost }
+}
+
+/// The nodes of a tree that the reader of the document had to make something up for.
+fn flaws_in(top: NodeRef<'_>) -> Vec<(NodeId, Flaw)> {
+    let document = top.document();
+    let is_in = |id: NodeId| {
+        let mut above = std::iter::successors(Some(document.node(id)), |node| node.parent());
+        above.any(|node| node.id() == top.id())
+    };
+    let all = document.flaws().iter().copied();
+    all.filter(|(id, _)| is_in(*id)).collect()
+}
+
+fn unreadable(flaws: &[(NodeId, Flaw)]) -> impl Iterator<Item = NodeId> {
+    let unreadable = flaws.iter().filter(|(_, flaw)| *flaw == Flaw::Unreadable);
+    unreadable.map(|(id, _)| *id)
 }
 
 /// What one call of [`decode`] has learned so far.
@@ -98,8 +149,12 @@ struct State {
     found: Vec<Diagnostic>,
     /// Nodes that are left out because they are wrong, or because something they need is.
     skipped: HashSet<NodeId>,
-    /// The ones among them whose key nothing knows.
+    /// Values whose key nothing knows.
     unknown: HashSet<NodeId>,
+    /// The ones among them that are read as the value of another key.
+    renamed: HashMap<NodeId, &'static str>,
+    /// Keys of mappings that were probably meant by unknown ones, whose values do not fit them.
+    missed: Vec<(NodeId, &'static str)>,
     /// Missing keys of mappings, to be filled with a placeholder so that the next missing one shows.
     assumed: HashMap<NodeId, Vec<&'static str>>,
     /// Types that were seen to refuse unknown keys, by name and keys: theirs need no round each.
@@ -128,6 +183,12 @@ impl<'s> Session<'s> {
             .unwrap_or_default()
     }
 
+    /// The key under which a value is read.
+    pub(super) fn key<'e>(&self, entry: &'e Entry) -> &'e str {
+        let renamed = self.state.borrow().renamed.get(&entry.value).copied();
+        renamed.unwrap_or(&entry.key)
+    }
+
     /// A type refused a key: all its mappings are checked from now on.
     pub(super) fn learn_strict(&self, name: &'static str, keys: &'static [&'static str]) {
         self.state.borrow_mut().strict.insert((name, keys));
@@ -140,7 +201,8 @@ impl<'s> Session<'s> {
         known: &'static [&'static str],
         entry: &Entry,
     ) -> bool {
-        if known.contains(&&*entry.key) || !self.state.borrow().strict.contains(&(name, known)) {
+        if known.contains(&self.key(entry)) || !self.state.borrow().strict.contains(&(name, known))
+        {
             return false;
         }
         self.report_key(
@@ -150,12 +212,32 @@ impl<'s> Session<'s> {
                 known,
             },
         );
-        true
+        self.is_skipped(entry.value)
     }
 
     fn is_clean(&self) -> bool {
         let state = self.state.borrow();
-        state.found.is_empty() && state.skipped.is_empty()
+        state.found.is_empty() && state.skipped.is_empty() && state.assumed.is_empty()
+    }
+
+    /// What the value of the last round lacks.
+    fn lost(&self) -> Lost {
+        let state = self.state.borrow();
+        let mut lost = Lost::default();
+        for id in state.skipped.difference(&state.unknown) {
+            lost.node(self.node(*id));
+        }
+        let assumed = state.assumed.iter();
+        let assumed = assumed.flat_map(|(map, keys)| keys.iter().map(|key| (*map, *key)));
+        for (map, key) in assumed.chain(state.missed.iter().copied()) {
+            lost.key(self.node(map), key);
+        }
+        for (value, key) in &state.renamed {
+            if let Some(map) = self.node(*value).parent() {
+                lost.renamed(map, key, *value);
+            }
+        }
+        lost
     }
 
     fn is_full(&self) -> bool {
@@ -165,6 +247,10 @@ impl<'s> Session<'s> {
     /// Takes in why a round failed; whether another one makes sense.
     fn note(&self, fault: &Fault) -> bool {
         let id = fault.node().unwrap_or(self.top);
+        // The guess was wrong; that its key is unknown was reported.
+        if self.forget_guess(id) {
+            return true;
+        }
         match fault.cause() {
             cause if fault.is_at_key() => return self.report_key(id, cause),
             Cause::MissingKey(key) => return self.note_missing(id, key),
@@ -176,8 +262,11 @@ impl<'s> Session<'s> {
                 _ => self.report(id, fault.cause()),
             },
             Cause::Consequence => {}
+            Cause::Message(_) if self.forget_guesses_in(id) => return true,
             // What a type says about a whole may be about a part that was left out.
             Cause::Message(_) if self.lacks_part(id) => {}
+            // About what stands in for a missing part, which a buffer kept until its place was forgotten.
+            Cause::Message(_) | Cause::Expected { .. } if self.lacks_key(id) => {}
             cause => self.report(id, cause),
         }
         self.give_up_on(id)
@@ -192,6 +281,10 @@ impl<'s> Session<'s> {
         let node = self.node(id);
         let mut parts = node.items().chain(node.entries().map(|(_, value)| value));
         parts.any(|part| self.is_skipped(part.id()))
+    }
+
+    fn lacks_key(&self, id: NodeId) -> bool {
+        self.state.borrow().assumed.contains_key(&id)
     }
 
     fn note_missing(&self, id: NodeId, key: &'static str) -> bool {
@@ -228,14 +321,59 @@ impl<'s> Session<'s> {
     /// Reports a key and leaves its entry out; whether it was there until now.
     fn report_key(&self, value: NodeId, cause: &Cause) -> bool {
         let node = self.node(value);
-        let new = self.give_up_on(value);
-        if new {
-            if matches!(cause, Cause::UnknownKey { .. }) {
-                self.state.borrow_mut().unknown.insert(value);
+        let describe = || cause.describe().at(node.key_location()).path(node.path());
+        let Cause::UnknownKey { key, known } = cause else {
+            let new = self.give_up_on(value);
+            if new {
+                self.push(describe);
             }
-            self.push(|| cause.describe().at(node.key_location()).path(node.path()));
+            return new;
+        };
+        let meant = did_you_mean(key, known.iter().copied());
+        let map = node.parent();
+        if meant.is_none() && map.is_some_and(|map| self.forget_guess(map.id())) {
+            self.give_up_on(value);
+            return true;
         }
-        new
+        if !self.state.borrow_mut().unknown.insert(value) {
+            return self.give_up_on(value);
+        }
+        self.push(describe);
+        let guessed = map.zip(meant);
+        guessed.is_some_and(|(map, meant)| self.guess(map, meant, value)) || self.give_up_on(value)
+    }
+
+    /// Reads a value of an unknown key as that of the key that was probably meant, if that is free.
+    fn guess(&self, map: NodeRef<'_>, meant: &'static str, value: NodeId) -> bool {
+        let mut state = self.state.borrow_mut();
+        let taken = map
+            .raw_entries()
+            .iter()
+            .any(|entry| *entry.key == *meant || state.renamed.get(&entry.value) == Some(&meant));
+        if taken {
+            state.missed.push((map.id(), meant));
+        } else {
+            state.renamed.insert(value, meant);
+        }
+        !taken
+    }
+
+    /// Leaves a value out that was read under another key than its own. Whether it was.
+    fn forget_guess(&self, id: NodeId) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(meant) = state.renamed.remove(&id) else {
+            return false;
+        };
+        if let Some(map) = self.node(id).parent() {
+            state.missed.push((map.id(), meant));
+        }
+        state.skipped.insert(id)
+    }
+
+    fn forget_guesses_in(&self, id: NodeId) -> bool {
+        let parts = self.node(id).raw_entries().iter();
+        // All of them: no short cut at the first.
+        parts.filter(|entry| self.forget_guess(entry.value)).count() > 0
     }
 
     /// Paths are not cheap in long lists: none is worked out for a mistake beyond the bound.

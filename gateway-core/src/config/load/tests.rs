@@ -211,3 +211,30 @@ fn embedded_text_is_native() {
         "built-in:1:1: error: no known kind of configuration has the keys `shops` at its top\n  hint: known: native (listeners, routes, upstreams)"
     );
 }
+
+#[test]
+fn what_a_dialect_could_not_translate_is_not_said_to_be_missing() {
+    let refused = |files: &[(&str, &str)]| {
+        let folder = folder(files);
+        let reading = read_files(&[folder.path().to_owned()], &registry());
+        let mut problems = reading.problems;
+        crate::config::lower_rest(&reading.config, &reading.damage, &mut problems);
+        problems
+            .to_string()
+            .replace(&format!("{}/", folder.path().display()), "")
+    };
+    let route = (
+        "b.yaml",
+        "routes: [{ name: b, backends: [{ upstream: books }] }]",
+    );
+    assert_eq!(
+        refused(&[("a.yaml", "shops: [5]"), route]),
+        "a.yaml:1:9: error: a shop is a name"
+    );
+    // A dialect is not shown a document that is not what was written.
+    assert_eq!(
+        refused(&[("a.yaml", "shops: [*books, 5]"), route]),
+        "a.yaml:1:9: error: no anchor `&books` before this alias"
+    );
+    assert!(refused(&[("a.yaml", "shops: []"), route]).contains("no upstream is called `books`"));
+}

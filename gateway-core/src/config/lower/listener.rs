@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 
 use super::{
+    findings::Findings,
     fingerprint,
     limits::{count, timeout_or_never},
-    names::{Names, elsewhere},
+    names::{Names, called, elsewhere},
     place::Place,
     tls,
 };
 use crate::{
     config::{
         capture::Located,
-        diagnostic::Diagnostics,
         ir::{Limits, Listener, ServerTlsPlan},
         raw::{Forwarded, Protocol as RawProtocol, RawConfig, RawListener},
         values::BindAddress,
@@ -25,7 +25,7 @@ use crate::{
 /// Less does not hold the head of a browser's request.
 const LEAST_HEAD_BYTES: usize = 1024;
 
-pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
+pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener {
     let tls = raw.tls.as_ref().map(|tls| tls::server(tls, raw, problems));
     if let Some(handler) = &raw.handler
         && !raw.filters.is_empty()
@@ -33,15 +33,15 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
         problems.push(
             handler
                 .error(format!(
-                    "the listener `{}` has a connection handler and filters",
-                    raw.name.value
+                    "{} has a connection handler and filters",
+                    called("listener", &raw.name)
                 ))
                 .hint("filters see HTTP requests, which this listener does not serve: leave one of both out"),
         );
     }
     Listener {
         name: raw.name.as_str().into(),
-        bind: raw.bind.value.clone(),
+        bind: raw.bind.clone(),
         http: http(raw, problems),
         hygiene: HygieneLayer {
             trusted: TrustedProxies::new(
@@ -65,7 +65,7 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Diagnostics) -> Listener {
             max_requests_in_flight: count(raw.limits.max_requests_in_flight),
         },
         reuse_port: raw.reuse_port && matches!(raw.bind.value, BindAddress::Tcp(_)),
-        at: raw.name.at.clone(),
+        place: raw.name.with(()),
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn protocol(raw: RawProtocol) -> Protocol {
     }
 }
 
-fn http(raw: &RawListener, problems: &mut Diagnostics) -> HttpSettings {
+fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
     let (limits, timeouts) = (&raw.limits, &raw.timeouts);
     let max_head_bytes = limits.max_head_bytes.as_len();
     if max_head_bytes < LEAST_HEAD_BYTES {
@@ -123,17 +123,22 @@ fn print(raw: &RawListener, tls: Option<&ServerTlsPlan>) -> u64 {
 
 /// Two sockets at one address: an error when they are the same, a warning when one takes what the other
 /// wants too, which only works with sockets that share.
-pub(super) fn check_binds(raw: &RawConfig, problems: &mut Diagnostics) {
-    let admin = raw
-        .admin
-        .enabled
-        .then_some((&raw.admin.bind, "the admin listener".to_owned()));
-    let listeners = raw
-        .listeners
-        .iter()
-        .map(|l| (&l.bind, format!("the listener `{}`", l.name.value)));
+pub(super) fn check_binds(raw: &RawConfig, problems: &mut Findings<'_>) {
+    let written = raw.admin.bind.at.is_known();
+    let known = !problems.lost_section("admin") && (written || !problems.lacks_documents());
+    let admin =
+        (raw.admin.enabled && known).then_some((&raw.admin.bind, "the admin listener".to_owned()));
+    let listeners = raw.listeners.iter().map(|listener| {
+        let owner = if listener.name.is_missing() {
+            "another listener".to_owned()
+        } else {
+            called("listener", &listener.name)
+        };
+        (&listener.bind, owner)
+    });
     let mut earlier: Vec<(&Located<BindAddress>, String)> = Vec::new();
-    for (bind, owner) in admin.into_iter().chain(listeners) {
+    let all = admin.into_iter().chain(listeners);
+    for (bind, owner) in all.filter(|(bind, _)| !bind.is_missing()) {
         let clash = earlier.iter().find(|(other, _)| clashes(bind, other));
         let shadow = earlier.iter().find(|(other, _)| overlaps(bind, other));
         if let Some((other, its_owner)) = clash {
@@ -171,18 +176,24 @@ fn covers(wildcard: &SocketAddr, other: &SocketAddr) -> bool {
 }
 
 /// Warns of listeners that can only answer 404.
-pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Diagnostics) {
-    if raw.routes.iter().any(|route| route.listeners.is_empty()) {
+pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Findings<'_>) {
+    let mut routes = raw.routes.iter();
+    if routes.any(|route| route.listeners.is_empty() || problems.lost(&route.name, &["listeners"]))
+        || problems.is_short("routes")
+    {
         return;
     }
     let mut used = vec![false; raw.listeners.len()];
     for name in raw.routes.iter().flat_map(|route| &route.listeners) {
-        if let Some(position) = names.listeners.position(name) {
-            used[position] = true;
+        match names.listeners.position(name) {
+            Some(position) => used[position] = true,
+            // Reported; it may be any listener that was meant.
+            None => return,
         }
     }
     let unused = raw.listeners.iter().zip(&used).filter(|(_, used)| !**used);
-    for (listener, _) in unused.filter(|(listener, _)| listener.handler.is_none()) {
+    let serves = |listener: &RawListener| listener.handler.is_none() && !listener.name.is_missing();
+    for (listener, _) in unused.filter(|(listener, _)| serves(listener)) {
         let problem = listener.name.warning(format!(
             "no route belongs to the listener `{}`",
             listener.name.value

@@ -1,11 +1,15 @@
 //! Lowering: from what was written to what is meant.
 //!
 //! Pure: nothing is read, resolved or bound. All mistakes are collected, each with the place it was written
-//! at; objects with mistakes are left out, so that what refers to them is still looked at.
+//! at; parts with mistakes are left out, so that the rest is still looked at.
+//!
+//! What is lowered may be what is left of documents with mistakes: then what only follows from those is not
+//! reported, such as a reference to an object that could not be read.
 //!
 //! Relative paths of PEM files begin at the folder of the file they are written in, so that a configuration
 //! can be moved as a whole; those of a program begin at the working directory.
 
+mod findings;
 mod fingerprint;
 mod limits;
 mod listener;
@@ -22,8 +26,11 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+use findings::Findings;
+
 use super::{
-    diagnostic::Diagnostics,
+    damage::Damage,
+    diagnostic::{Diagnostics, Severity},
     ir::{Admin, Config, Limits},
     raw::RawConfig,
 };
@@ -34,14 +41,24 @@ use super::{
 /// Lowering looks at one configuration by itself: whether plugins exist, files can be read and addresses can
 /// be bound shows later.
 pub fn lower(raw: &RawConfig, problems: &mut Diagnostics) -> Option<Config> {
-    let mut found = Diagnostics::new();
-    let config = whole(raw, &mut found);
-    let usable = !found.has_errors();
-    problems.extend(found);
+    let before = problems.len();
+    let config = lower_rest(raw, &Damage::default(), problems);
+    let mut found = problems.iter().skip(before);
+    let usable = found.all(|problem| problem.severity != Severity::Error);
     usable.then_some(config)
 }
 
-fn whole(raw: &RawConfig, problems: &mut Diagnostics) -> Config {
+/// As [`lower`], of a configuration that lacks something.
+///
+/// Only without errors, of anybody, is what it gives to be used; with errors it is for looking for more.
+pub(crate) fn lower_rest(raw: &RawConfig, damage: &Damage, problems: &mut Diagnostics) -> Config {
+    let mut findings = Findings::new(damage);
+    let config = whole(raw, &mut findings);
+    problems.extend(findings.list);
+    config
+}
+
+fn whole(raw: &RawConfig, problems: &mut Findings<'_>) -> Config {
     let names = names::Names::of(raw, problems);
     listener::check_binds(raw, problems);
     let listeners = raw

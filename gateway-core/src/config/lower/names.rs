@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::findings::Findings;
+
 use crate::config::{
     capture::Located,
-    diagnostic::{Diagnostic, Diagnostics, did_you_mean},
+    diagnostic::{Diagnostic, did_you_mean},
     raw::RawConfig,
 };
 
@@ -18,6 +20,8 @@ pub(super) struct Table<'r> {
     kind: &'static str,
     positions: HashMap<&'r str, usize>,
     order: Vec<&'r str>,
+    /// Whether there may be more.
+    short: bool,
 }
 
 /// The names that others refer to.
@@ -28,7 +32,7 @@ pub(super) struct Names<'r> {
 
 impl<'r> Names<'r> {
     /// Collects all names; the second use of one is a mistake.
-    pub(super) fn of(raw: &'r RawConfig, problems: &mut Diagnostics) -> Self {
+    pub(super) fn of(raw: &'r RawConfig, problems: &mut Findings<'_>) -> Self {
         Table::of(
             "route",
             raw.routes.iter().map(|route| &route.name),
@@ -45,15 +49,22 @@ impl<'r> Table<'r> {
     fn of(
         kind: &'static str,
         names: impl Iterator<Item = &'r Located<String>>,
-        problems: &mut Diagnostics,
+        problems: &mut Findings<'_>,
     ) -> Self {
         let mut first: HashMap<&str, &Located<String>> = HashMap::new();
         let mut table = Self {
             kind,
             positions: HashMap::new(),
             order: Vec::new(),
+            short: problems.is_short(&format!("{kind}s")),
         };
         for (position, name) in names.enumerate() {
+            if name.is_missing() {
+                table.short = true;
+                continue;
+            }
+            // Written twice, say.
+            table.short |= problems.lost(name, &["name"]);
             if name.is_empty() {
                 problems.push(name.error(format!("the name of a {kind} must not be empty")));
                 continue;
@@ -70,10 +81,15 @@ impl<'r> Table<'r> {
         table
     }
 
-    /// The position of the object that a name refers to.
-    pub(super) fn find(&self, name: &Located<String>, problems: &mut Diagnostics) -> Option<usize> {
+    /// The position of the object that a name refers to. That there is none is reported, unless it may be among
+    /// what could not be read.
+    pub(super) fn find(
+        &self,
+        name: &Located<String>,
+        problems: &mut Findings<'_>,
+    ) -> Option<usize> {
         let position = self.positions.get(name.as_str()).copied();
-        if position.is_none() {
+        if position.is_none() && !self.short && !name.is_missing() {
             let problem = name.error(format!("no {} is called `{}`", self.kind, name.value));
             problems.push(if problems.len() < MOST_HINTS {
                 self.suggest(problem, name)
@@ -100,6 +116,15 @@ impl<'r> Table<'r> {
             (None, 1..=MOST_LISTED) => problem.hint(format!("{kind}s: {}", self.order.join(", "))),
             (None, _) => problem,
         }
+    }
+}
+
+/// How a message about an object calls it.
+pub(super) fn called(kind: &str, name: &Located<String>) -> String {
+    if name.is_missing() {
+        format!("this {kind}")
+    } else {
+        format!("the {kind} `{}`", name.value)
     }
 }
 

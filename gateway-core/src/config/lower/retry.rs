@@ -1,8 +1,9 @@
 //! When a failed request is tried again.
 
+use super::findings::Findings;
 use crate::{
     config::{
-        diagnostic::{Diagnostics, did_you_mean},
+        diagnostic::did_you_mean,
         raw::{RawRetry, RawRetryBudget},
     },
     forward::{RetryBudgetLimits, RetryOn, RetryPolicy},
@@ -12,7 +13,7 @@ use crate::{
 const MOST_PERCENT: u32 = 1000;
 
 /// `None` when there are no retries.
-pub(super) fn lower(raw: &RawRetry, problems: &mut Diagnostics) -> Option<RetryPolicy> {
+pub(super) fn lower(raw: &RawRetry, problems: &mut Findings<'_>) -> Option<RetryPolicy> {
     let mut on = Vec::with_capacity(raw.on.len());
     for condition in &raw.on {
         let text = condition.as_str();
@@ -49,7 +50,7 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Diagnostics) -> Option<RetryP
     })
 }
 
-fn lower_budget(raw: &RawRetryBudget, problems: &mut Diagnostics) -> RetryBudgetLimits {
+fn lower_budget(raw: &RawRetryBudget, problems: &mut Findings<'_>) -> RetryBudgetLimits {
     let percent = raw.percent.value;
     if percent > MOST_PERCENT {
         problems.push(raw.percent.error(format!(

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use super::{fingerprint, limits::timeout, matching, names::Names, place::Place, retry};
+use super::{
+    findings::Findings,
+    fingerprint,
+    limits::timeout,
+    matching,
+    names::{Names, called},
+    place::Place,
+    retry,
+};
 use crate::{
     balance::combine_hashes,
     config::{
-        diagnostic::Diagnostics,
         ir::{Backend, Route},
         raw::{RawDefaults, RawRoute, RawRouteTimeouts},
         units::TimeSpan,
@@ -22,7 +29,7 @@ pub(super) struct Defaults<'r> {
 }
 
 impl<'r> Defaults<'r> {
-    pub(super) fn of(raw: &'r RawDefaults, problems: &mut Diagnostics) -> Self {
+    pub(super) fn of(raw: &'r RawDefaults, problems: &mut Findings<'_>) -> Self {
         Self {
             timeouts: &raw.timeouts,
             retry: raw
@@ -42,7 +49,7 @@ pub(super) struct Scope<'r> {
     pub(super) upstreams: &'r [u64],
 }
 
-pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Route {
+pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Route {
     let backends = backends(raw, scope, problems);
     let print = combine_hashes(fingerprint::written(raw), scope.defaults.fingerprint);
     let fingerprint = backends.iter().fold(print, |print, backend| {
@@ -73,15 +80,16 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostic
             None => scope.defaults.retry.clone(),
         },
         backends,
-        upgrade: raw.upgrade,
+        // What was wrong may have been a `false`, which some filters need.
+        upgrade: raw.upgrade && !problems.lost(&raw.name, &["upgrade"]),
         fingerprint,
-        at: raw.name.at.clone(),
+        place: raw.name.with(()),
     }
 }
 
 /// The positions of its listeners. One that does not exist must not widen the route to all of them, but then
 /// the configuration is refused anyway.
-fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Vec<usize> {
+fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Vec<usize> {
     let mut positions: Vec<usize> = raw
         .listeners
         .iter()
@@ -92,20 +100,26 @@ fn listeners(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> V
     positions
 }
 
-fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Vec<Backend> {
+fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Vec<Backend> {
     let place = Place::of(&raw.name);
-    let name = &raw.name.value;
-    if raw.backends.is_empty() && raw.filters.is_empty() {
+    let route = || called("route", &raw.name);
+    let lost = problems.lost(&raw.name, &["backends"]);
+    let could_answer = !raw.filters.is_empty() || problems.lost(&raw.name, &["filters"]);
+    if raw.backends.is_empty() && !could_answer && !lost {
         let problem = place.error(
             &["backends"],
-            format!("the route `{name}` has no backend, and no filter that could answer"),
+            format!(
+                "{} has no backend, and no filter that could answer",
+                route()
+            ),
         );
         problems.push(problem.hint("write `backends: [{ upstream: NAME }]`"));
     }
-    if !raw.backends.is_empty() && raw.backends.iter().all(|backend| backend.weight == 0) {
+    let idle = raw.backends.iter().all(|backend| backend.weight == 0);
+    if idle && !raw.backends.is_empty() && !lost {
         let problem = place.warning(
             &["backends"],
-            format!("every backend of the route `{name}` has the weight 0"),
+            format!("every backend of {} has the weight 0", route()),
         );
         problems.push(problem.hint("requests that no filter answers are answered with 503"));
     }
@@ -119,7 +133,7 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Diagnostics) -> Ve
     lowered.collect()
 }
 
-fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Diagnostics) -> RouteTimeouts {
+fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Findings<'_>) -> RouteTimeouts {
     let (own, other) = (&raw.timeouts, defaults.timeouts);
     let chosen = |own: Option<TimeSpan>, other: Option<TimeSpan>, unset: Option<Duration>| {
         own.or(other).map_or(unset, timeout)
@@ -130,8 +144,10 @@ fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Diagnostics)
         per_try: chosen(own.per_try, other.per_try, unset.per_try),
         idle: chosen(own.idle, other.idle, unset.idle),
     };
+    let known = !problems.lost(&raw.name, &["timeouts"]) && !problems.lost_section("defaults");
     if let (Some(total), Some(per_try)) = (lowered.total, lowered.per_try)
         && per_try > total
+        && known
     {
         let problem = format!(
             "`per_try` ({}) never ends an attempt, `total` ({}) does",

@@ -2,12 +2,10 @@
 
 use http::Uri;
 
-use crate::config::{
-    diagnostic::{Diagnostic, Diagnostics},
-    raw::RawConfig,
-};
+use super::findings::Findings;
+use crate::config::{diagnostic::Diagnostic, raw::RawConfig};
 
-pub(super) fn check(raw: &RawConfig, problems: &mut Diagnostics) {
+pub(super) fn check(raw: &RawConfig, problems: &mut Findings<'_>) {
     let Some(otlp) = raw
         .tracing
         .as_ref()
@@ -16,10 +14,12 @@ pub(super) fn check(raw: &RawConfig, problems: &mut Diagnostics) {
         return;
     };
     let endpoint = &otlp.endpoint;
-    let sendable = endpoint
-        .parse::<Uri>()
-        .is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
-    if !sendable {
+    let sendable = endpoint.parse::<Uri>().is_ok_and(|uri| {
+        let host = uri.authority();
+        let plain = host.is_some_and(|host| !host.as_str().contains('@')) && uri.query().is_none();
+        plain && uri.scheme_str() == Some("http")
+    });
+    if !sendable && !endpoint.is_missing() {
         let found = format!(
             "expected an address such as http://127.0.0.1:4318, found {:?}",
             endpoint.value

@@ -2,18 +2,18 @@
 
 use rustls_pki_types::ServerName;
 
-use super::{pem, place::Place};
+use super::{findings::Findings, pem, place::Place};
 use crate::{
     config::{
         capture::Located,
-        diagnostic::{Diagnostics, did_you_mean},
-        ir::{CertificatePlan, ClientAuthPlan, ServerTlsPlan, UpstreamTlsPlan},
+        diagnostic::did_you_mean,
+        ir::{CertificatePlan, ClientAuthPlan, ServerTlsPlan, Unpaired, UpstreamTlsPlan},
         raw::{
             ClientAuthMode, Protocol, RawCertificate, RawClientAuth, RawClientTls, RawListener,
             RawServerTls, RawUpstream, TlsVersion as RawTlsVersion,
         },
     },
-    tls::{self, TlsVersion, UpstreamRoots, alpn},
+    tls::{self, TlsVersion, alpn},
 };
 
 /// What ALPN may name on a listener, and the version of HTTP it stands for.
@@ -22,28 +22,30 @@ const PROTOCOLS: [(&str, Protocol); 2] = [("h2", Protocol::Http2), ("http/1.1", 
 pub(super) fn server(
     raw: &RawServerTls,
     listener: &RawListener,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> ServerTlsPlan {
     let place = Place::of(&listener.name);
-    if raw.certificates.is_empty() {
-        problems.push(place.error(
-            &["tls", "certificates"],
-            "TLS needs at least one certificate",
-        ));
+    if raw.certificates.is_empty() && !problems.lost(&listener.name, &["tls", "certificates"]) {
+        let problem = "TLS needs at least one certificate";
+        let problem = place.error(&["tls", "certificates"], problem);
+        problems.push(problem.hint("write `certificates: [{ cert: tls.crt, key: tls.key }]`"));
     }
     let mut default_seen = false;
     for (position, certificate) in raw.certificates.iter().enumerate() {
         if certificate.default && std::mem::replace(&mut default_seen, true) {
             let keys = ["tls", "certificates", &position.to_string(), "default"];
-            problems.push(place.error(&keys, "a listener has at most one default certificate"));
+            let problem = place.error(&keys, "a listener has at most one default certificate");
+            problems.push(problem.hint("leave `default` out of all but one"));
         }
     }
+    let mut unpaired = Vec::new();
     ServerTlsPlan {
         certificates: raw
             .certificates
             .iter()
-            .filter_map(|pair| certificate(pair, listener, problems))
+            .filter_map(|pair| certificate(pair, listener, &mut unpaired, problems))
             .collect(),
+        unpaired,
         client_auth: raw
             .client_auth
             .as_ref()
@@ -64,10 +66,14 @@ pub(super) fn server(
 fn certificate(
     raw: &RawCertificate,
     listener: &RawListener,
-    problems: &mut Diagnostics,
+    unpaired: &mut Vec<Unpaired>,
+    problems: &mut Findings<'_>,
 ) -> Option<CertificatePlan> {
+    let mut hosts = Vec::with_capacity(raw.hosts.len());
     for host in &raw.hosts {
-        if !tls::is_served_name(host) {
+        if tls::is_served_name(host) {
+            hosts.push(host.value.clone());
+        } else {
             let problem = host.error(format!(
                 "`{}` is not a name that a certificate can be served for",
                 host.value
@@ -82,19 +88,26 @@ fn certificate(
     let owner = format!("listener {}", listener.name.value);
     let certificate = pem::source(&raw.cert, &owner, "certificate", problems);
     let key = pem::source(&raw.key, &owner, "key", problems);
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (certificate, key) => {
+            unpaired.extend(certificate.map(Unpaired::Certificate));
+            unpaired.extend(key.map(Unpaired::Key));
+            return None;
+        }
+    };
     Some(CertificatePlan {
-        certificate: certificate?,
-        key: key?,
-        hosts: raw.hosts.iter().map(|host| host.value.clone()).collect(),
+        certificate,
+        key,
+        hosts,
         default: raw.default,
-        at: raw.cert.at.clone(),
     })
 }
 
 fn client_auth(
     raw: &RawClientAuth,
     listener: &RawListener,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> ClientAuthPlan {
     let place = Place::of(&listener.name);
     let owner = format!("listener {}", listener.name.value);
@@ -113,6 +126,7 @@ fn client_auth(
         (ClientAuthMode::Require, Some(Some(ca))) => ClientAuthPlan::Require(ca),
         // Reported already.
         (_, Some(None)) => ClientAuthPlan::Off,
+        (_, None) if problems.lost(&listener.name, &["tls", "client_auth"]) => ClientAuthPlan::Off,
         (_, None) => {
             let problem = place.error(
                 &["tls", "client_auth"],
@@ -127,9 +141,10 @@ fn client_auth(
 fn server_alpn(
     list: &[Located<String>],
     listener: &RawListener,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> Vec<Vec<u8>> {
     let names = || PROTOCOLS.iter().map(|(name, _)| *name);
+    let mut lowered = Vec::with_capacity(list.len());
     for offered in list {
         let known = PROTOCOLS.iter().find(|(name, _)| *name == offered.value);
         let Some((name, spoken)) = known else {
@@ -143,6 +158,7 @@ fn server_alpn(
             });
             continue;
         };
+        lowered.push(name.as_bytes().to_vec());
         if listener.protocol != Protocol::Auto && listener.protocol != *spoken {
             let other = if *spoken == Protocol::Http1 {
                 "HTTP/2"
@@ -157,13 +173,12 @@ fn server_alpn(
     }
     if let ([only], Protocol::Auto) = (list, listener.protocol)
         && only.value == "h2"
+        && !problems.lost_any(&listener.name, &["protocol", "tls"])
     {
         let problem = only.warning("clients that speak only HTTP/1.1 are turned away");
         problems.push(problem.hint("add http/1.1, or say so with `protocol: http2`"));
     }
-    list.iter()
-        .map(|offered| offered.value.clone().into_bytes())
-        .collect()
+    lowered
 }
 
 fn default_alpn(protocol: Protocol) -> Vec<Vec<u8>> {
@@ -177,7 +192,7 @@ fn default_alpn(protocol: Protocol) -> Vec<Vec<u8>> {
 pub(super) fn upstream(
     raw: &RawClientTls,
     upstream: &RawUpstream,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> UpstreamTlsPlan {
     let place = Place::of(&upstream.name);
     let owner = format!("upstream {}", upstream.name.value);
@@ -190,13 +205,19 @@ pub(super) fn upstream(
     let certificate = read(&raw.cert, "certificate");
     let key = read(&raw.key, "key");
     match (&raw.cert, &raw.key) {
-        (Some(cert), None) => problems.push(cert.error("`cert` needs `key`")),
-        (None, Some(key)) => problems.push(key.error("`key` needs `cert`")),
+        (Some(cert), None) if !problems.lost(&upstream.name, &["tls", "key"]) => {
+            let problem = cert.error("`cert` needs `key`");
+            problems.push(problem.hint("name the PEM file with its private key"));
+        }
+        (None, Some(key)) if !problems.lost(&upstream.name, &["tls", "cert"]) => {
+            let problem = key.error("`key` needs `cert`");
+            problems.push(problem.hint("name the PEM file with its certificate"));
+        }
         _ => {}
     }
-    if let Some(name) = &raw.server_name
-        && ServerName::try_from(name.as_str()).is_err()
-    {
+    let is_name = |name: &&Located<String>| ServerName::try_from(name.as_str()).is_ok();
+    let server_name = raw.server_name.as_ref().filter(is_name);
+    if let (Some(name), None) = (&raw.server_name, server_name) {
         problems.push(name.error(format!(
             "`{}` is neither a host name nor an IP address",
             name.value
@@ -213,9 +234,10 @@ pub(super) fn upstream(
         problems.push(problem.hint("name the authority that issues its certificates with `ca`"));
     }
     UpstreamTlsPlan {
-        roots: ca.map_or_else(UpstreamRoots::default, UpstreamRoots::only),
-        client_certificate: certificate.zip(key),
-        server_name: raw.server_name.as_ref().map(|name| name.value.clone()),
+        ca,
+        certificate,
+        key,
+        server_name: server_name.map(|name| name.value.clone()),
         alpn: default_alpn(upstream.protocol),
         insecure_skip_verify: raw.insecure_skip_verify,
     }

@@ -5,15 +5,16 @@ use std::{collections::HashSet, sync::Arc};
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 
 use super::{
+    findings::Findings,
     fingerprint,
     limits::{NEVER, count},
     listener,
+    names::called,
     place::Place,
     tls,
 };
 use crate::{
     config::{
-        diagnostic::Diagnostics,
         ir::{NamedEndpoint, Upstream},
         raw::{HashOn, RawActiveHealth, RawPassiveHealth, RawUpstream},
         units::TimeSpan,
@@ -27,7 +28,7 @@ use crate::{
 /// Balancers that look at the hash of a request.
 const WITHOUT_HASH: [&str; 4] = ["p2c", "round-robin", "random", "least-requests"];
 
-pub(super) fn lower(raw: &RawUpstream, problems: &mut Diagnostics) -> Upstream {
+pub(super) fn lower(raw: &RawUpstream, problems: &mut Findings<'_>) -> Upstream {
     let (endpoints, names) = endpoints(raw, problems);
     let tls = raw
         .tls
@@ -57,28 +58,29 @@ pub(super) fn lower(raw: &RawUpstream, problems: &mut Diagnostics) -> Upstream {
             .as_ref()
             .map(|passive| lower_passive(passive, raw, problems)),
         fingerprint,
-        at: raw.name.at.clone(),
+        place: raw.name.with(()),
     }
 }
 
 fn endpoints(
     raw: &RawUpstream,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> (Vec<EndpointSpec>, Vec<NamedEndpoint>) {
     let place = Place::of(&raw.name);
-    let name = &raw.name.value;
-    if raw.endpoints.is_empty() && raw.discovery.is_none() {
+    let upstream = || called("upstream", &raw.name);
+    let lost = problems.lost_any(&raw.name, &["endpoints", "discovery"]);
+    if raw.endpoints.is_empty() && raw.discovery.is_none() && !lost {
         let problem = place.error(
             &["endpoints"],
-            format!("the upstream `{name}` has neither endpoints nor a discovery"),
+            format!("{} has neither endpoints nor a discovery", upstream()),
         );
         problems.push(problem.hint("write `endpoints: [\"10.0.0.1:8080\"]`"));
     }
     let idle = raw.endpoints.iter().all(|endpoint| endpoint.weight == 0);
-    if idle && !raw.endpoints.is_empty() && raw.discovery.is_none() {
+    if idle && !raw.endpoints.is_empty() && raw.discovery.is_none() && !lost {
         problems.push(place.warning(
             &["endpoints"],
-            format!("every endpoint of the upstream `{name}` has the weight 0"),
+            format!("every endpoint of {} has the weight 0", upstream()),
         ));
     }
     let (mut specs, mut named, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
@@ -114,7 +116,7 @@ fn endpoints(
     (specs, named)
 }
 
-fn settings(raw: &RawUpstream, problems: &mut Diagnostics) -> UpstreamSettings {
+fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings {
     let limits = &raw.limits;
     let connect = raw.timeouts.connect;
     positive(connect, &["timeouts", "connect"], raw, problems);
@@ -136,7 +138,7 @@ fn settings(raw: &RawUpstream, problems: &mut Diagnostics) -> UpstreamSettings {
     }
 }
 
-fn host(raw: &RawUpstream, problems: &mut Diagnostics) -> HostPolicy {
+fn host(raw: &RawUpstream, problems: &mut Findings<'_>) -> HostPolicy {
     match &raw.host {
         HostRewrite::Preserve => HostPolicy::Preserve,
         HostRewrite::Endpoint => HostPolicy::Endpoint,
@@ -151,9 +153,10 @@ fn host(raw: &RawUpstream, problems: &mut Diagnostics) -> HostPolicy {
     }
 }
 
-fn hash(raw: &RawUpstream, problems: &mut Diagnostics) -> HashKey {
+fn hash(raw: &RawUpstream, problems: &mut Findings<'_>) -> HashKey {
     let balancer = raw.balance.as_ref().map_or("p2c", |balance| &balance.kind);
-    if raw.hash.value != HashOn::default() && WITHOUT_HASH.contains(&balancer) {
+    let known = !problems.lost(&raw.name, &["balance"]);
+    if raw.hash.value != HashOn::default() && WITHOUT_HASH.contains(&balancer) && known {
         let problem = raw.hash.warning(format!(
             "`hash` has no effect, because the balancer `{balancer}` does not hash"
         ));
@@ -182,7 +185,7 @@ fn hash(raw: &RawUpstream, problems: &mut Diagnostics) -> HashKey {
 fn lower_active(
     raw: &RawActiveHealth,
     upstream: &RawUpstream,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> ActiveHealth {
     let path = &raw.path;
     if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
@@ -203,9 +206,10 @@ fn lower_active(
         upstream,
         problems,
     );
-    if raw.expect.is_empty() {
+    let keys = ["health", "active", "expect"];
+    if raw.expect.is_empty() && !problems.lost(&upstream.name, &keys) {
         let problem = "no answer would be a good one";
-        problems.push(Place::of(&upstream.name).error(&["health", "active", "expect"], problem));
+        problems.push(Place::of(&upstream.name).error(&keys, problem));
     }
     ActiveHealth {
         path: path.value.clone(),
@@ -225,7 +229,7 @@ fn lower_active(
 fn lower_passive(
     raw: &RawPassiveHealth,
     upstream: &RawUpstream,
-    problems: &mut Diagnostics,
+    problems: &mut Findings<'_>,
 ) -> OutlierConfig {
     positive(
         raw.eject_for,
@@ -243,7 +247,7 @@ fn lower_passive(
     }
 }
 
-fn positive(span: TimeSpan, keys: &[&str], upstream: &RawUpstream, problems: &mut Diagnostics) {
+fn positive(span: TimeSpan, keys: &[&str], upstream: &RawUpstream, problems: &mut Findings<'_>) {
     if span.get().is_zero() {
         problems.push(Place::of(&upstream.name).error(keys, "expected more than 0s"));
     }

@@ -213,3 +213,68 @@ fn json_reads_like_json() {
         "{error}"
     );
 }
+
+#[test]
+fn what_a_mistake_leaves_readable_is_read() {
+    use crate::config::tree::Flaw;
+
+    let parsed = Document::parse_rest(
+        "f",
+        "a: { x: 1, x: 2 }\nb: *nope\nc: !!int y\n? [d]\n: 1\n---\ne: { [f]: 1, g: *nope }\n---\nh: [\n",
+        Format::Yaml,
+    );
+    assert!(parsed.cut_short, "the last document has no end");
+    assert_eq!(
+        parsed.problems.to_string(),
+        "f:1:12: error: duplicate key `x`\n  hint: it was first written in line 1\n\
+         f:2:4: error: no anchor `&nope` before this alias\n\
+         f:3:10: error: \"y\" does not fit its tag `!!int`\n\
+         f:4:3: error: a list or mapping cannot be a key\n\
+         f:7:6: error: a list or mapping cannot be a key\n\
+         f:7:17: error: no anchor `&nope` before this alias\n\
+         f:9:4: error: invalid YAML: unclosed bracket '['"
+    );
+    let flaws = |document: &Document| -> Vec<(String, Flaw)> {
+        let flaws = document.flaws().iter();
+        flaws
+            .map(|(id, flaw)| (document.node(*id).path(), *flaw))
+            .collect()
+    };
+    let [first, second] = &parsed.documents[..] else {
+        panic!("two whole documents: {:?}", parsed.documents);
+    };
+    assert_eq!(
+        flaws(first),
+        [
+            ("a.x".to_owned(), Flaw::Ambiguous),
+            ("b".to_owned(), Flaw::Unreadable),
+            ("c".to_owned(), Flaw::Unreadable),
+            (String::new(), Flaw::Unreadable),
+        ]
+    );
+    assert_eq!(
+        flaws(second),
+        [
+            ("e".to_owned(), Flaw::Unreadable),
+            ("e.g".to_owned(), Flaw::Unreadable),
+        ]
+    );
+    assert_eq!(
+        first.root().get("a").unwrap().to_json(),
+        serde_json::json!({ "x": 1 })
+    );
+}
+
+#[test]
+fn an_alias_of_something_unreadable_is_unreadable_too() {
+    let text = "a: &a { b: *nope }\nc: *a\n";
+    let parsed = Document::parse_rest("f", text, Format::Yaml);
+    let paths = parsed.documents[0].flaws().iter();
+    let paths: Vec<_> = paths
+        .map(|(id, _)| parsed.documents[0].node(*id).path())
+        .collect();
+    assert_eq!(
+        (paths, parsed.problems.len()),
+        (vec!["a.b".to_owned(), "c.b".to_owned()], 1)
+    );
+}

@@ -229,6 +229,7 @@ g.yaml:17:12: error: expected a list, found nothing (at routes[1].filters)
   hint: write [] for an empty list, or remove the key
 g.yaml:18:5: error: expected a mapping, found the number 17 (at routes[2])
 g.yaml:20:41: error: expected an endpoint such as 10.0.0.1:8080, [::1]:8080, orders:8080 or unix:/run/app.sock, found the string "orders" (at upstreams[0].endpoints[1])
+  hint: write an address, `:` and a port
 g.yaml:20:51: error: unknown key `adress` (at upstreams[0].endpoints[2].adress)
   hint: did you mean `address`?
 g.yaml:20:82: error: expected a plugin such as { type: NAME, ... }, found the string "p2c" (at upstreams[0].balance)

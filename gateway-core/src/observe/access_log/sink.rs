@@ -89,6 +89,27 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
+/// Whether a destination can probably be opened, without creating anything.
+pub(super) fn check(target: &LogTarget) -> io::Result<()> {
+    let LogTarget::File(path) = target else {
+        return Ok(());
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() || found.is_dir() => {
+            OpenOptions::new().append(true).open(path).map(drop)
+        }
+        // A pipe or a device: opening one may wait, or be noticed.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            std::fs::metadata(folder.unwrap_or(Path::new("."))).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 // The handles of the standard library buffer by line and lock; a duplicate of the descriptor does
 // neither.
 

@@ -302,7 +302,7 @@ fn a_renamed_file_is_followed_after_reopen() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let config = AccessLogConfig {
-        path: LogTarget::File(path.clone()),
+        path: LogTarget::File(path.clone()).into(),
         ..AccessLogConfig::default()
     };
     fs::write(&path, "before\n").unwrap();
@@ -322,8 +322,26 @@ fn a_renamed_file_is_followed_after_reopen() {
 fn a_file_that_cannot_be_opened_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let config = AccessLogConfig {
-        path: LogTarget::File(folder.path().join("missing/access.log")),
+        path: LogTarget::File(folder.path().join("missing/access.log")).into(),
         ..AccessLogConfig::default()
     };
-    assert!(AccessLog::open(&config, 1, &Metrics::new(1, 10)).is_err());
+    let error = AccessLog::open(&config, 1, &Metrics::new(1, 10)).unwrap_err();
+    let foreseen = AccessLog::check(&config).unwrap_err();
+    assert_eq!(error.to_string(), foreseen.to_string());
+}
+
+#[test]
+fn a_check_creates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let config = AccessLogConfig {
+        path: LogTarget::File(path.clone()).into(),
+        ..AccessLogConfig::default()
+    };
+    AccessLog::check(&config).unwrap();
+    assert!(!path.exists());
+    fs::create_dir(&path).unwrap();
+    let error = AccessLog::open(&config, 1, &Metrics::new(1, 10)).unwrap_err();
+    let foreseen = AccessLog::check(&config).unwrap_err();
+    assert_eq!(error.to_string(), foreseen.to_string());
 }

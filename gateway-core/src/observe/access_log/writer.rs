@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::queue::{Block, CAPACITY, FULL, Queue, Sweep, Work};
 use super::record::AccessRecord;
-use super::sink::Sink;
+use super::sink::{self, Sink};
 use super::{json, text};
 use crate::clock::Clock;
 use crate::observe::config::{AccessLogConfig, LogFormat};
@@ -60,6 +60,11 @@ impl AccessLog {
     pub fn open(config: &AccessLogConfig, workers: usize, metrics: &Metrics) -> io::Result<Self> {
         let sink = Sink::open(&config.path)?;
         Self::start(sink, config, workers, metrics)
+    }
+
+    /// Whether [`open`](Self::open) would probably work; opens and creates nothing for good.
+    pub(crate) fn check(config: &AccessLogConfig) -> io::Result<()> {
+        sink::check(&config.path)
     }
 
     /// Writes to `out` instead of the configured destination. Whole buffers come in one call each.
