@@ -27,7 +27,11 @@ def judge(name):
 
 
 def main():
-    names = sys.argv[1:] or list(JUDGES)
+    names = sys.argv[1:]
+    if "--update" in names:
+        names.remove("--update")
+        os.environ["PORTCULLIS_JUDGES_UPDATE"] = "1"
+    names = names or list(JUDGES)
     unknown = [name for name in names if name not in JUDGES]
     if unknown:
         print(f"judges: there is no {', '.join(unknown)}; known: {' '.join(JUDGES)}", file=sys.stderr)

@@ -25,7 +25,7 @@ use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
 use crate::handler::{Request, Response};
-use crate::http1::date;
+use crate::http1::{HeadLimits, date};
 use crate::settings::HttpSettings;
 use crate::spawn::spawn;
 use crate::timer::LazyTimer;
@@ -171,7 +171,13 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
     let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let method = request.method().clone();
-    let (request, tunnel) = match translate(request, &shared, &received, &exchange) {
+    let (request, tunnel) = match translate(
+        request,
+        &shared,
+        &received,
+        &exchange,
+        &cx.settings().limits,
+    ) {
         Ok(translated) => translated,
         Err(error) => {
             let response = settle(error, &exchange);
@@ -233,6 +239,7 @@ fn translate(
     shared: &Arc<StreamShared>,
     received: &Arc<AtomicU64>,
     exchange: &Exchange,
+    limits: &HeadLimits,
 ) -> Result<(Request, bool), GatewayError> {
     let (mut parts, stream) = request.into_parts();
     let protocol = parts.extensions.remove::<h2::ext::Protocol>();
@@ -256,9 +263,24 @@ fn translate(
         .with_reason("host_mismatch"));
     }
     join_cookies(&mut parts.headers);
-    let length = parts
-        .headers
-        .get(CONTENT_LENGTH)
+    if parts.headers.len() > limits.max_headers {
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the fields: there are too many",
+        )
+        .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        .with_reason("too_many_headers"));
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the fields: there is more than one length",
+        )
+        .with_reason("duplicate_content_length"));
+    }
+    let length = length
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse().ok());
     let tunnel = protocol.is_some();
