@@ -7,8 +7,7 @@ import subprocess
 import tempfile
 import threading
 
-import trustme
-
+from . import certificates
 from .gateway import Failed, Gateway, check, tool
 from .recorder import ANSWER, Reader, Seen, body
 
@@ -123,9 +122,7 @@ def findings(report):
 
 
 def configuration(upstream, folder):
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost", "127.0.0.1")
-    certificate.private_key_and_cert_chain_pem.write_to_path(str(folder / "both.pem"))
+    certificates.issue(folder)
     return f"""
         listeners:
           - {{ name: web, bind: "127.0.0.1:0" }}
