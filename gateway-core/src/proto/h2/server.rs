@@ -135,6 +135,7 @@ async fn accept(
 pub(super) struct StreamShared {
     respond: Mutex<SendResponse<Bytes>>,
     continue_pending: AtomicBool,
+    answered: AtomicBool,
     /// Whether nobody reads the request's body any more, and who wants to know.
     body_over: AtomicBool,
     waker: AtomicWaker,
@@ -143,6 +144,11 @@ pub(super) struct StreamShared {
 impl StreamShared {
     fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the head of the reply has been sent.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// The request's body is read no more.
@@ -186,6 +192,7 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
         respond: Mutex::new(respond),
+        answered: AtomicBool::new(false),
         body_over: AtomicBool::new(request.body().is_end_stream()),
         waker: AtomicWaker::new(),
     });
@@ -193,13 +200,7 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
     let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let method = request.method().clone();
-    let (request, tunnel) = match translate(
-        request,
-        &shared,
-        &received,
-        &exchange,
-        &cx.settings().limits,
-    ) {
+    let (request, tunnel) = match translate(request, &shared, &received, &exchange, cx.settings()) {
         Ok(translated) => translated,
         Err(error) => {
             let response = settle(error, &exchange);
@@ -292,6 +293,7 @@ async fn reply(
             .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let head = http::Response::from_parts(parts, ());
+    shared.answered.store(true, Ordering::Relaxed);
     let stream = shared
         .respond()
         .send_response(head, end)

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http_body::{Frame, SizeHint};
 
 use super::server::StreamShared;
+use crate::clock::Clock;
 use crate::error::{ErrorClass, GatewayError};
+use crate::timer::LazyTimer;
 
 /// A request's body. Data that is not polled stays with the client: its window is not opened.
 pub(crate) struct StreamBody {
@@ -18,14 +21,20 @@ pub(crate) struct StreamBody {
     received: Arc<AtomicU64>,
     left: Option<u64>,
     data_done: bool,
+    /// How long the client may send nothing before its request is answered.
+    idle: Option<Duration>,
+    timer: LazyTimer,
 }
 
 impl StreamBody {
+    /// `idle` is for uploads. In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say
+    /// for hours.
     pub(super) fn new(
         stream: RecvStream,
         shared: Arc<StreamShared>,
         received: Arc<AtomicU64>,
         length: Option<u64>,
+        idle: Option<Duration>,
     ) -> Self {
         Self {
             stream,
@@ -33,6 +42,8 @@ impl StreamBody {
             received,
             left: length,
             data_done: false,
+            idle,
+            timer: LazyTimer::default(),
         }
     }
 
@@ -41,6 +52,29 @@ impl StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         self.shared.send_continue();
+        let polled = self.poll_next(cx);
+        let Some(idle) = self.idle else { return polled };
+        if polled.is_ready() {
+            self.timer.set(None);
+            return polled;
+        }
+        if self.shared.is_answered() {
+            return Poll::Pending;
+        }
+        if !self.timer.is_set() {
+            self.timer.set(Some(Clock.now() + idle));
+        }
+        ready!(self.timer.poll_elapsed(cx));
+        Poll::Ready(Some(Err(GatewayError::new(
+            ErrorClass::RequestTimeout,
+            "waiting for more of the request body",
+        ))))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         if !self.data_done {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
