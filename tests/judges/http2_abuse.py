@@ -120,8 +120,8 @@ def padded_data(connection):
 
 def tiny_data(connection):
     """A byte in each frame, for many uploads that nobody reads, all within their windows."""
-    opened(connection, [post(stream, b"/held") for stream in streams(50)])
-    opened(connection, (data(stream, b"x") * 400 for _ in range(100) for stream in streams(50)))
+    opened(connection, [get(1, b"/queue/held"), *[post(stream, b"/queue/x") for stream in range(3, 103, 2)]])
+    opened(connection, (data(stream, b"x") * 400 for _ in range(100) for stream in range(3, 103, 2)))
 
 
 # Stalls: the client does not go on, and deadlines of a second end it.
@@ -180,10 +180,11 @@ def compression_bomb(connection):
 
 
 def beyond_the_window(connection):
-    """More body than the gateway gave a window for."""
-    connection.send(post(1, b"/held"))
-    opened(connection, [data(1, bytes(16384))] * 30)
+    """More body than the gateway gave a window for, while the upstream does not read it."""
+    connection.send(get(1, b"/queue/held") + post(3, b"/queue/x"))
+    opened(connection, [data(3, bytes(16384))] * 30)
     connection.read(lambda: connection.resets, quiet=0.5)
+    connection.send(reset(1))
 
 
 # What may not be.
@@ -328,8 +329,13 @@ def configuration(upstream):
           - name: web
             bind: "127.0.0.1:0"
             timeouts: {{ head: 1s, idle: 2s, body_idle: 1s, write_idle: 1s }}
-        routes: [{{ name: all, timeouts: {{ idle: 60s }}, backends: [{{ upstream: up }}] }}]
-        upstreams: [{{ name: up, endpoints: ["127.0.0.1:{upstream}"] }}]
+        routes:
+          - {{ name: all, timeouts: {{ idle: 60s }}, backends: [{{ upstream: up }}] }}
+          - {{ name: queue, match: {{ path: /queue }}, timeouts: {{ idle: 60s }}, backends: [{{ upstream: queue }}] }}
+        upstreams:
+          - {{ name: up, endpoints: ["127.0.0.1:{upstream}"] }}
+          # While one request is served, those behind it wait, and their bodies with them.
+          - {{ name: queue, endpoints: ["127.0.0.1:{upstream}"], limits: {{ max_connections: 1 }} }}
     """
 
 
