@@ -18,7 +18,7 @@ from .recorder import ANSWER, Recorder
 CPU = 4.0
 MEMORY = 96 << 20
 # What the other client may have to wait at most, and usually, on a busy machine.
-WAIT, USUAL_WAIT = 2.0, 0.25
+WAIT, USUAL_WAIT = 5.0, 0.5
 
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000000
 LAST = (1 << 31) - 1

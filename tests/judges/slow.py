@@ -12,7 +12,7 @@ from .recorder import ANSWER, Recorder
 CONNECTIONS = 200
 # What the attack may cost beside the requests of the other client, which are served all the time.
 CPU, MEMORY = 6.0, 128 << 20
-WAIT = 2.0
+WAIT = 5.0
 
 # A reply that no socket buffer takes as a whole.
 ENDLESS = LARGE.replace(b"1000000", b"40000000", 1) + b"x" * 39_000_000
@@ -49,7 +49,7 @@ def attack(gateway, name):
     options, path, status, reason = ATTACKS[name]
     before = len(gateway.log())
     url = f"http://127.0.0.1:{gateway.port()}/{path}"
-    command = [tool("slowhttptest"), *options, "-c", str(CONNECTIONS), "-r", "200", "-l", "7", "-p", "2", "-v", "1", "-u", url]
+    command = [tool("slowhttptest"), *options, "-c", str(CONNECTIONS), "-r", "200", "-l", "7", "-p", "4", "-v", "1", "-u", url]
     run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     said = re.sub(r"\x1b\[[\d;]*m", "", run.stdout)
     available = re.findall(r"service available: *(\w+)", said)
