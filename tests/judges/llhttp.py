@@ -105,18 +105,19 @@ class Lane:
         return verdict, self._reasons(gateway, kind, len(final))
 
     def _reasons(self, gateway, kind, replies):
-        """Reason codes in the access log since the last call, once there are as many lines as replies."""
+        """Reason codes in the access log since the last call, once there are as many lines as replies. Messages that
+        are not complete are given up by the client, and logged sooner or later: those lines do not count."""
         listener = f"{kind}{self.name}"
 
         def new():
-            lines = [line for line in gateway.log() if line["listener"] == listener][self._read[kind] :]
+            lines = [line for line in gateway.log() if line["listener"] == listener and line.get("reason") != "client_gone"]
+            lines = lines[self._read[kind] :]
                 # An empty list is a result as well.
             return (lines,) if len(lines) >= replies else None
 
         (lines,) = eventually("the access log", new)
         self._read[kind] += len(lines)
-        # Messages that are not complete are given up by the client, sooner or later.
-        return [line["reason"] for line in lines if line.get("reason", "client_gone") != "client_gone"]
+        return [line["reason"] for line in lines if line.get("reason")]
 
 
 def describe(reply, kind):
