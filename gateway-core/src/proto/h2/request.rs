@@ -13,9 +13,8 @@ use super::stream::StreamBody;
 use crate::body::Body;
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Exchange;
-use crate::grpc::is_grpc;
 use crate::handler::Request;
-use crate::settings::HttpSettings;
+use crate::http1::HeadLimits;
 use crate::upgrade::Upgrade;
 
 /// Turns a stream into a request as the gateway knows it; says whether it asks for a tunnel.
@@ -24,7 +23,7 @@ pub(super) fn translate(
     shared: &Arc<StreamShared>,
     received: &Arc<AtomicU64>,
     exchange: &Exchange,
-    settings: &HttpSettings,
+    limits: &HeadLimits,
 ) -> Result<(Request, bool), GatewayError> {
     let (mut parts, stream) = request.into_parts();
     let protocol = parts.extensions.remove::<h2::ext::Protocol>();
@@ -48,7 +47,7 @@ pub(super) fn translate(
         .with_reason("host_mismatch"));
     }
     join_cookies(&mut parts.headers);
-    if parts.headers.len() > settings.limits.max_headers {
+    if parts.headers.len() > limits.max_headers {
         return Err(GatewayError::new(
             ErrorClass::BadRequest,
             "reading the fields: there are too many",
@@ -73,13 +72,11 @@ pub(super) fn translate(
         Body::empty()
     } else {
         let length = if tunnel { None } else { length };
-        let upload = !tunnel && !is_grpc(&parts.headers);
         Body::h2_request(StreamBody::new(
             stream,
             shared.clone(),
             received.clone(),
             length,
-            upload.then_some(settings.timeouts.body_idle),
         ))
     };
     let mut request = Request::new(body);

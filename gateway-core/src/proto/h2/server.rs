@@ -25,6 +25,7 @@ use crate::conn::{ConnCx, ExchangeReport, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
+use crate::grpc::is_grpc;
 use crate::handler::Response;
 use crate::http1::date;
 use crate::settings::HttpSettings;
@@ -135,6 +136,9 @@ async fn accept(
 pub(super) struct StreamShared {
     respond: Mutex<SendResponse<Bytes>>,
     continue_pending: AtomicBool,
+    /// How long the client may send nothing more of an upload until it is answered.
+    body_idle: Option<Duration>,
+    body_timer: Mutex<LazyTimer>,
     answered: AtomicBool,
     /// Whether nobody reads the request's body any more, and who wants to know.
     body_over: AtomicBool,
@@ -146,9 +150,31 @@ impl StreamShared {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the head of the reply has been sent.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+    fn body_timer(&self) -> std::sync::MutexGuard<'_, LazyTimer> {
+        self.body_timer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A piece of the request's body came.
+    pub(super) fn upload_moved(&self) {
+        if self.body_idle.is_some() {
+            self.body_timer().set(None);
+        }
+    }
+
+    /// Ready when the next piece of an upload has been waited for too long, and no reply has begun.
+    pub(super) fn poll_upload_stuck(&self, task: &mut Context<'_>) -> Poll<()> {
+        match self.body_idle {
+            Some(idle) if !self.answered.load(Ordering::Relaxed) => {
+                let mut timer = self.body_timer();
+                if !timer.is_set() {
+                    timer.set(Some(Clock.now() + idle));
+                }
+                timer.poll_elapsed(task)
+            }
+            _ => Poll::Pending,
+        }
     }
 
     /// The request's body is read no more.
@@ -189,9 +215,13 @@ impl Interim for StreamShared {
 
 async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, cx: Arc<ConnCx>) {
     let entry = cx.entry();
+    // In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say for hours.
+    let upload = request.method() != Method::CONNECT && !is_grpc(request.headers());
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
         respond: Mutex::new(respond),
+        body_idle: upload.then_some(cx.settings().timeouts.body_idle),
+        body_timer: Mutex::default(),
         answered: AtomicBool::new(false),
         body_over: AtomicBool::new(request.body().is_end_stream()),
         waker: AtomicWaker::new(),
@@ -200,7 +230,13 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
     let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let method = request.method().clone();
-    let (request, tunnel) = match translate(request, &shared, &received, &exchange, cx.settings()) {
+    let (request, tunnel) = match translate(
+        request,
+        &shared,
+        &received,
+        &exchange,
+        &cx.settings().limits,
+    ) {
         Ok(translated) => translated,
         Err(error) => {
             let response = settle(error, &exchange);

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
 use http_body::{Frame, SizeHint};
 
 use super::server::StreamShared;
-use crate::clock::Clock;
 use crate::error::{ErrorClass, GatewayError};
-use crate::timer::LazyTimer;
 
 /// A request's body. Data that is not polled stays with the client: its window is not opened.
 pub(crate) struct StreamBody {
@@ -21,20 +18,14 @@ pub(crate) struct StreamBody {
     received: Arc<AtomicU64>,
     left: Option<u64>,
     data_done: bool,
-    /// How long the client may send nothing before its request is answered.
-    idle: Option<Duration>,
-    timer: LazyTimer,
 }
 
 impl StreamBody {
-    /// `idle` is for uploads. In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say
-    /// for hours.
     pub(super) fn new(
         stream: RecvStream,
         shared: Arc<StreamShared>,
         received: Arc<AtomicU64>,
         length: Option<u64>,
-        idle: Option<Duration>,
     ) -> Self {
         Self {
             stream,
@@ -42,8 +33,6 @@ impl StreamBody {
             received,
             left: length,
             data_done: false,
-            idle,
-            timer: LazyTimer::default(),
         }
     }
 
@@ -53,18 +42,11 @@ impl StreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         self.shared.send_continue();
         let polled = self.poll_next(cx);
-        let Some(idle) = self.idle else { return polled };
         if polled.is_ready() {
-            self.timer.set(None);
+            self.shared.upload_moved();
             return polled;
         }
-        if self.shared.is_answered() {
-            return Poll::Pending;
-        }
-        if !self.timer.is_set() {
-            self.timer.set(Some(Clock.now() + idle));
-        }
-        ready!(self.timer.poll_elapsed(cx));
+        ready!(self.shared.poll_upload_stuck(cx));
         Poll::Ready(Some(Err(GatewayError::new(
             ErrorClass::RequestTimeout,
             "waiting for more of the request body",
