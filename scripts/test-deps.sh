@@ -6,35 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-need=()
-command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || need+=(nginx-light)
-command -v curl >/dev/null || need+=(curl)
-command -v openssl >/dev/null || need+=(openssl)
-command -v promtool >/dev/null || need+=(prometheus)
-python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)
-
-if [ ${#need[@]} -gt 0 ]; then
-    if ! command -v apt-get >/dev/null; then
-        echo "test-deps: please install: ${need[*]} (this is not a Debian system)" >&2
-        exit 1
-    fi
-    sudo=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || { echo "test-deps: please run as root: apt-get install ${need[*]}" >&2; exit 1; }
-        sudo=(sudo)
-    fi
-    # No services are wanted: the tests start what they need on ports of their own.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-        trap '"${sudo[@]}" rm -f "$policy"' EXIT
-        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
-        "${sudo[@]}" chmod +x "$policy"
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    install=(apt-get install -y -qq --no-install-recommends "${need[@]}")
-    "${sudo[@]}" "${install[@]}" >/dev/null 2>&1 ||
-        { "${sudo[@]}" apt-get update -qq && "${sudo[@]}" "${install[@]}" >/dev/null; }
-fi
+packages=(nginx:nginx-light curl:curl openssl:openssl promtool:prometheus)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv:python3-venv)
+scripts/debian.sh "${packages[@]}"
 
 venv=target/test-venv
 requirements=gateway-cli/tests/peers/requirements.txt

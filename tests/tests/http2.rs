@@ -555,3 +555,27 @@ async fn a_draining_gateway_says_so_and_finishes_its_streams() {
     busy.closed().await;
     within("the shutdown", stopping).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_upload_that_stops_is_given_up_but_a_conversation_is_not() {
+    let yaml = route_to(Upstream::mirror().await, "", "")
+        .replace(&listener(""), &listener("timeouts: { body_idle: 200ms }"));
+    let gateway = TestGateway::start(yaml).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let post = |content: &str| {
+        let request = Request::post("http://test/").header("content-type", content);
+        request.body(()).unwrap()
+    };
+    let (call, mut messages) = client.open(post("application/grpc"), false).await;
+    messages.send_data("one".into(), false).unwrap();
+    let (upload, mut pieces) = client.open(post("text/plain"), false).await;
+    pieces.send_data("one".into(), false).unwrap();
+    // The call was silent for longer.
+    let reply = H2Client::read(within("a reply", upload).await.unwrap()).await;
+    assert_eq!(reply.unwrap().status(), 408);
+    assert_eq!(gateway.ended().await.reason, "request_timeout");
+    messages.send_data("two".into(), true).unwrap();
+    let reply = H2Client::read(within("a reply", call).await.unwrap()).await;
+    let text = String::from_utf8(reply.unwrap().body).unwrap();
+    assert!(text.ends_with("\n\nonetwo"), "{text}");
+}

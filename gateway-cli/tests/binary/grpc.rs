@@ -3,7 +3,7 @@
 use crate::support::{Certificates, Gateway, Peer, eventually, free_port, python};
 
 /// Scenarios of `grpc_client.py` that need the real server.
-const SCENARIOS: [&str; 4] = ["unary", "streams", "errors", "many"];
+const SCENARIOS: [&str; 5] = ["unary", "streams", "errors", "many", "large"];
 
 fn configuration(upstream: &str, tls: &str) -> String {
     format!(
@@ -62,6 +62,10 @@ fn deadlines_and_cancellation_reach_the_server() {
     // Both calls were given up by the client: the server hears of both.
     for _ in 0..2 {
         assert_eq!(server.line()["cancelled"], true);
+    }
+    python("grpc_client.py", &["cancel", &gateway.web().to_string()]);
+    for stream in ["endless", "listen"] {
+        assert_eq!(server.line()["cancelled"], stream);
     }
     let aborted = eventually("an aborted call in the access log", || {
         gateway

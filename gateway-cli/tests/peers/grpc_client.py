@@ -90,6 +90,35 @@ def deadline(channel):
     call.cancel()
 
 
+def cancel(channel):
+    """Streams that their client gives up in the middle: one from the server, one to it."""
+    replies = channel.unary_stream("/test.Echo/Endless")(bytes(100_000), timeout=60)
+    for _ in range(20):
+        same(len(next(replies)), 100_000)
+    replies.cancel()
+    given_up, sent = threading.Event(), threading.Semaphore(0)
+
+    def requests():
+        while not given_up.is_set():
+            sent.release()
+            yield bytes(10_000)
+
+    call = channel.stream_unary("/test.Echo/Listen").future(requests(), timeout=60)
+    for _ in range(50):
+        assert sent.acquire(timeout=20), "the stream does not flow"
+    call.cancel()
+    given_up.set()
+
+
+def large(channel):
+    """Messages of 32 MB, in a unary call and in both directions of a stream at once."""
+    message = bytes(range(256)) * (128 << 10)
+    call = channel.unary_unary("/test.Echo/Unary")
+    same(call(message, timeout=120) == message, True)
+    chat = channel.stream_stream("/test.Echo/Chat")
+    same([len(reply) for reply in chat(iter([message, message]), timeout=120)], [len(message)] * 2)
+
+
 def many(channel):
     call = channel.unary_unary("/test.Echo/Unary")
     futures = [call.future(b"%d" % at, timeout=60) for at in range(300)]

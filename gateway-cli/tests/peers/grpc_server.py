@@ -5,6 +5,8 @@
 /test.Echo/Join       all requests joined
 /test.Echo/Chat       each request in upper case as it comes
 /test.Echo/Fail       status and details from the request, "CODE details", after one header
+/test.Echo/Endless    the request again and again, until the call is given up
+/test.Echo/Listen     reads until the call is given up
 /test.Echo/Sleep      answers after as many seconds as the request says
 """
 import json
@@ -54,12 +56,27 @@ def sleep(request, context):
     return request
 
 
+def endless(request, context):
+    context.add_callback(lambda: print(json.dumps({"cancelled": "endless"}), flush=True))
+    while context.is_active():
+        yield request
+
+
+def listen(requests, context):
+    context.add_callback(lambda: print(json.dumps({"cancelled": "listen"}), flush=True))
+    for _ in requests:
+        pass
+    return b""
+
+
 METHODS = {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "Split": grpc.unary_stream_rpc_method_handler(split),
     "Join": grpc.stream_unary_rpc_method_handler(join),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
+    "Endless": grpc.unary_stream_rpc_method_handler(endless),
+    "Listen": grpc.stream_unary_rpc_method_handler(listen),
     "Sleep": grpc.unary_unary_rpc_method_handler(sleep),
 }
 

@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::fields::{is_token_byte, is_value_byte, parse_fields};
+use super::framing::MAX_LENGTH;
 use super::scan::{self, RawHead, ScanState, Section};
 use super::trailers::Trailer;
 use super::{BodyError, HeadError, HeadLimits};
@@ -26,7 +27,7 @@ pub enum Chunk {
 
 /// Decodes one chunked body.
 ///
-/// Sizes have at most 16 digits, line ends are CRLF, extensions are checked against the grammar and
+/// Sizes have at most 16 digits and fit 63 bits, line ends are CRLF, extensions are checked against the grammar and
 /// dropped. Trailers that would frame or route a message (`Connection`, `Content-Length`, `Host`,
 /// `Trailer`, `Transfer-Encoding`, `Upgrade`) are an error; others that RFC 9110 section 6.5.1 wants
 /// ahead of the body (authentication, conditions, content format, control data) are dropped.
@@ -134,6 +135,9 @@ impl ChunkedDecoder {
                 }
                 self.digits += 1;
                 self.left = (self.left << 4) | u64::from(hex_value(byte));
+                if self.left > MAX_LENGTH {
+                    return Err(BodyError::ChunkSizeTooLarge);
+                }
                 State::Size
             }
             (State::Size, _) if self.digits == 0 => return Err(BodyError::InvalidChunkSize),

@@ -17,6 +17,9 @@ use http::{Method, StatusCode, Version};
 use super::HeadError;
 use super::fields::{Facts, list};
 
+/// Largest length of a body or chunk. Upstreams that count in signed numbers see a negative one beyond it.
+pub(super) const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
+
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
@@ -71,6 +74,9 @@ impl Length {
     }
 
     fn and(earlier: Option<Self>, value: u64) -> Result<Self, HeadError> {
+        if value > MAX_LENGTH {
+            return Err(HeadError::InvalidContentLength);
+        }
         match earlier {
             None => Ok(Self {
                 value,

@@ -126,7 +126,15 @@ impl<H> Hygiene<H> {
         let uri = request.uri();
         let path = uri.path();
         if path == "*" {
-            return Ok(());
+            // HTTP/1 has seen to it when it parsed the target, HTTP/2 has not (RFC 9113 8.3.1).
+            return match *request.method() {
+                Method::OPTIONS => Ok(()),
+                _ => Err(GatewayError::new(
+                    ErrorClass::BadRequest,
+                    "reading the path: `*` is for OPTIONS",
+                )
+                .with_reason("target_form")),
+            };
         }
         let refuse = |error: &dyn std::fmt::Display| {
             GatewayError::new(
@@ -140,8 +148,11 @@ impl<H> Hygiene<H> {
         if unchanged && uri.authority().is_none() {
             return Ok(());
         }
-        let target = if unchanged {
-            uri.path_and_query().cloned()
+        let written = uri.path_and_query();
+        // `http://host?query` has no path to begin with (RFC 9112 3.2.1: then it is `/`).
+        let rooted = written.is_none_or(|target| target.as_str().starts_with('/'));
+        let target = if unchanged && rooted {
+            written.cloned()
         } else {
             let text = match uri.query() {
                 Some(query) => format!("{normal}?{query}"),

@@ -395,6 +395,14 @@ async fn nonsense_from_a_client_is_refused_and_the_connection_closed() {
             400,
         ),
         (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9223372036854775808\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n8000000000000000\r\n",
+            400,
+        ),
+        (
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
             400,
         ),
@@ -414,5 +422,44 @@ async fn nonsense_from_a_client_is_refused_and_the_connection_closed() {
         let ended = gateway.ended().await;
         assert_eq!(ended.status, status, "{request:?}: {ended:?}");
         assert!(!ended.reason.is_empty(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_that_are_too_large_are_refused() {
+    let gateway = TestGateway::to(Upstream::mirror().await).await;
+    let trailer = "x".repeat(20_000);
+    let reply = gateway
+        .ask(format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: {trailer}\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(reply.status(), 431);
+    assert_eq!(gateway.ended().await.reason, "trailers_too_large");
+}
+
+#[tokio::test]
+async fn http2_requests_obey_the_limits_of_fields_too() {
+    let gateway = TestGateway::to(Upstream::mirror().await).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let request = |fields: usize, name: &str, value: &str| {
+        let mut request = Request::post("http://test/").body("hello").unwrap();
+        for _ in 0..fields {
+            let name = http::HeaderName::try_from(name).unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        request
+    };
+    for (fields, name, value, status, reason) in [
+        (128, "x-odd", "1", 200, ""),
+        (129, "x-odd", "1", 431, "too_many_headers"),
+        // Browsers send each cookie as a field of its own (RFC 9113 8.2.3): together they are one.
+        (300, "cookie", "a=b", 200, ""),
+        (1, "content-length", "5", 200, ""),
+        (2, "content-length", "5", 400, "duplicate_content_length"),
+    ] {
+        let reply = client.ask(request(fields, name, value)).await;
+        assert_eq!(reply.status(), status, "{fields} {name}");
+        assert_eq!(gateway.ended().await.reason, reason, "{fields} {name}");
     }
 }

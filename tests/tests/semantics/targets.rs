@@ -36,6 +36,48 @@ async fn absolute_form_becomes_origin_form_with_its_host() {
 }
 
 #[tokio::test]
+async fn an_absolute_target_without_path_gets_one() {
+    let gateway = mirror().await;
+    for (target, forwarded) in [
+        ("http://test", "/"),
+        ("http://test?a=b", "/?a=b"),
+        ("http://test?", "/?"),
+        ("http://test/?a", "/?a"),
+    ] {
+        let reply = gateway
+            .ask(format!("GET {target} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .await;
+        assert_eq!(
+            first_line(&reply),
+            format!("GET {forwarded} HTTP/1.1"),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_star_is_for_options_alone() {
+    let gateway = mirror().await;
+    let reply = gateway.ask("GET * HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    assert_eq!(reply.status(), 400);
+    assert_eq!(gateway.ended().await.reason, "target_form");
+    let client = H2Client::connect(gateway.addr()).await;
+    for (method, status) in [("OPTIONS", 200), ("GET", 400)] {
+        let target = http::Uri::builder()
+            .scheme("http")
+            .authority("test")
+            .path_and_query("*")
+            .build()
+            .unwrap();
+        let request = Request::builder().method(method).uri(target);
+        let reply = client.ask(request.body("").unwrap()).await;
+        assert_eq!(reply.status(), status, "{method}");
+    }
+    assert_eq!(gateway.ended().await.status, 200);
+    assert_eq!(gateway.ended().await.reason, "target_form");
+}
+
+#[tokio::test]
 async fn options_star_goes_through() {
     let gateway = mirror().await;
     let reply = gateway

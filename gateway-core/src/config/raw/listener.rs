@@ -257,7 +257,7 @@ pub struct RawListenerTimeouts {
     pub head: TimeSpan,
     /// Between two requests of a connection; then it is closed. Default: `75s`.
     pub idle: TimeSpan,
-    /// Between two pieces of a request's body. Default: `60s`.
+    /// Between two pieces of a request's body; over HTTP/2 until the reply begins, and not for gRPC. Default: `60s`.
     pub body_idle: TimeSpan,
     /// How long a client may read nothing while a reply, or what comes through a tunnel, waits for it; then its
     /// connection or stream is reset. Default: `60s`.

@@ -169,9 +169,16 @@ fn broken_codings_are_refused_however_they_are_cut() {
 #[test]
 fn the_largest_size_is_no_overflow() {
     let mut decoder = ChunkedDecoder::new(&LIMITS);
-    let mut buf = BytesMut::from("ffffffffffffffff\r\nabc");
+    let mut buf = BytesMut::from("7fffffffffffffff\r\nabc");
     assert!(matches!(decoder.decode(&mut buf), Ok(Chunk::Data(data)) if data == "abc"));
     assert!(matches!(decoder.decode(&mut buf), Ok(Chunk::NeedMore)));
+    // One more would be negative to servers that count with signs.
+    let mut decoder = ChunkedDecoder::new(&LIMITS);
+    let mut buf = BytesMut::from("8000000000000000\r\nabc");
+    assert_eq!(
+        decoder.decode(&mut buf).unwrap_err(),
+        BodyError::ChunkSizeTooLarge
+    );
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl ServerConn {
                         .with_source(error)
                 } else {
                     GatewayError::new(ErrorClass::BadRequest, "decoding the request body")
+                        .with_status(error.status())
                         .with_reason(error.reason())
                         .with_source(error)
                 }

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -21,6 +22,8 @@ use crate::transport::Transport;
 const HIGH_WATER: usize = 64 * 1024;
 /// How long a connection that is over may take to deliver its last words.
 const LINGER: Duration = Duration::from_secs(1);
+/// How much is read, without a pause, of what a peer sends to a connection that is over.
+const MOST_DISCARDED: usize = 16 << 20;
 
 /// The side of a gathering transport that the HTTP/2 engine reads and writes, until it is dropped.
 pub(super) struct Gather {
@@ -128,16 +131,22 @@ impl Gathered {
         std::mem::take(&mut lock(&self.0).heard)
     }
 
-    /// Once the engine has let go: delivers what is left and ends the sending direction, as far as the peer
-    /// goes along.
+    /// Once the engine has let go: delivers what is left, ends the sending direction, and throws away what the peer
+    /// still sends until it ends its own, as far as it goes along. A socket that is closed while data is unread
+    /// is reset, and a reset destroys what is on its way to the peer, such as the reason for the end.
     pub(super) async fn finish(self) {
         if !lock(&self.0).left {
             return;
         }
+        let mut shut = false;
         let finishing = poll_fn(|cx| {
             let mut inner = lock(&self.0);
-            ready!(inner.poll_send(cx))?;
-            Pin::new(&mut inner.io).poll_shutdown(cx)
+            if !shut {
+                ready!(inner.poll_send(cx))?;
+                ready!(Pin::new(&mut inner.io).poll_shutdown(cx))?;
+                shut = true;
+            }
+            inner.poll_discard(cx)
         });
         // Nobody is left who could be told of a failure.
         let _ = tokio::time::timeout(LINGER, finishing).await;
@@ -160,6 +169,19 @@ impl Inner {
             self.buf = Vec::new();
             self.sent = 0;
             self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the peer has ended its direction, or does not stop.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); 8 * 1024];
+        for _ in 0..MOST_DISCARDED / space.len() {
+            let mut buf = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                break;
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -6,8 +6,10 @@
 mod client;
 mod connection;
 mod fields;
+mod flood;
 mod gather;
 mod keep_alive;
+mod request;
 mod response_body;
 mod server;
 mod silence;

@@ -11,26 +11,33 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE, EXPECT, HOST};
+use http::header::{CONTENT_LENGTH, DATE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
 
 use super::fields::strip_connection_fields;
+use super::flood::{Flooded, Guarded};
 use super::gather::{Gather, gather};
-use super::stream::StreamBody;
+use super::request::translate;
 use crate::body::Body;
 use crate::clock::Clock;
 use crate::conn::{ConnCx, ExchangeReport, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
-use crate::handler::{Request, Response};
+use crate::grpc::is_grpc;
+use crate::handler::Response;
 use crate::http1::date;
 use crate::settings::HttpSettings;
 use crate::spawn::spawn;
 use crate::timer::LazyTimer;
 use crate::transport::Transport;
 use crate::upgrade::Upgrade;
+
+/// Memory that the frames of small DATA frames may take while they wait for an upstream, at about 256 bytes each.
+/// The engine's own default is half a connection's window, some 2000 frames: less than a gRPC client sends in a
+/// moment when each message is a frame, and the connection would be closed for it.
+const SMALL_DATA: usize = 4 << 20;
 
 /// Serves streams on `io` until either side closes.
 ///
@@ -39,10 +46,11 @@ use crate::upgrade::Upgrade;
 pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
     let settings = cx.settings();
     let (io, gathered) = gather(io, None);
+    let (io, flooded) = Guarded::new(io);
     let connection = async {
         let handshake = builder(settings).handshake::<_, Bytes>(io);
         match tokio::time::timeout(settings.timeouts.head, handshake).await {
-            Ok(Ok(connection)) => accept(connection, &cx).await,
+            Ok(Ok(connection)) => accept(connection, flooded, &cx).await,
             Ok(Err(error)) => tracing::debug!(%error, "http/2 handshake failed"),
             Err(_) => tracing::debug!("http/2 handshake took too long"),
         }
@@ -62,15 +70,25 @@ fn builder(settings: &HttpSettings) -> Builder {
         .max_concurrent_streams(settings.http2.max_concurrent_streams)
         .max_header_list_size(u32::try_from(settings.limits.max_head_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(settings.http2.max_send_buffer)
+        // As many as can be open: a client may give up all it asked for at once.
+        .max_pending_accept_reset_streams(
+            usize::try_from(settings.http2.max_concurrent_streams).unwrap_or(usize::MAX),
+        )
+        .data_frame_budget(SMALL_DATA)
         .enable_connect_protocol();
     builder
 }
 
 /// Takes streams until the client is done, was idle for too long, or the gateway drains.
-async fn accept(mut connection: Connection<Gather, Bytes>, cx: &Arc<ConnCx>) {
+async fn accept(
+    mut connection: Connection<Guarded<Gather>, Bytes>,
+    flooded: Flooded,
+    cx: &Arc<ConnCx>,
+) {
     let idle = cx.settings().timeouts.idle;
     let mut timer = LazyTimer::default();
     let mut draining = false;
+    let mut calming = false;
     poll_fn(|task| {
         loop {
             if !draining && cx.handle.poll_closing(task) {
@@ -87,6 +105,11 @@ async fn accept(mut connection: Connection<Gather, Bytes>, cx: &Arc<ConnCx>) {
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending if flooded.get() && !calming => {
+                    calming = true;
+                    tracing::debug!("http/2 connection floods: it is closed");
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
                 Poll::Pending => {
                     if connection.has_streams() {
                         timer.set(None);
@@ -113,6 +136,10 @@ async fn accept(mut connection: Connection<Gather, Bytes>, cx: &Arc<ConnCx>) {
 pub(super) struct StreamShared {
     respond: Mutex<SendResponse<Bytes>>,
     continue_pending: AtomicBool,
+    /// How long the client may send nothing more of an upload until it is answered.
+    body_idle: Option<Duration>,
+    body_timer: Mutex<LazyTimer>,
+    answered: AtomicBool,
     /// Whether nobody reads the request's body any more, and who wants to know.
     body_over: AtomicBool,
     waker: AtomicWaker,
@@ -121,6 +148,33 @@ pub(super) struct StreamShared {
 impl StreamShared {
     fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn body_timer(&self) -> std::sync::MutexGuard<'_, LazyTimer> {
+        self.body_timer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A piece of the request's body came.
+    pub(super) fn upload_moved(&self) {
+        if self.body_idle.is_some() {
+            self.body_timer().set(None);
+        }
+    }
+
+    /// Ready when the next piece of an upload has been waited for too long, and no reply has begun.
+    pub(super) fn poll_upload_stuck(&self, task: &mut Context<'_>) -> Poll<()> {
+        match self.body_idle {
+            Some(idle) if !self.answered.load(Ordering::Relaxed) => {
+                let mut timer = self.body_timer();
+                if !timer.is_set() {
+                    timer.set(Some(Clock.now() + idle));
+                }
+                timer.poll_elapsed(task)
+            }
+            _ => Poll::Pending,
+        }
     }
 
     /// The request's body is read no more.
@@ -161,9 +215,14 @@ impl Interim for StreamShared {
 
 async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, cx: Arc<ConnCx>) {
     let entry = cx.entry();
+    // In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say for hours.
+    let upload = request.method() != Method::CONNECT && !is_grpc(request.headers());
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
         respond: Mutex::new(respond),
+        body_idle: upload.then_some(cx.settings().timeouts.body_idle),
+        body_timer: Mutex::default(),
+        answered: AtomicBool::new(false),
         body_over: AtomicBool::new(request.body().is_end_stream()),
         waker: AtomicWaker::new(),
     });
@@ -171,7 +230,13 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     let exchange = Exchange::with_interim(cx.info.clone(), shared.clone());
     let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
     let method = request.method().clone();
-    let (request, tunnel) = match translate(request, &shared, &received, &exchange) {
+    let (request, tunnel) = match translate(
+        request,
+        &shared,
+        &received,
+        &exchange,
+        &cx.settings().limits,
+    ) {
         Ok(translated) => translated,
         Err(error) => {
             let response = settle(error, &exchange);
@@ -227,86 +292,6 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
     }
 }
 
-/// Turns a stream into a request as the gateway knows it; says whether it asks for a tunnel.
-fn translate(
-    request: http::Request<RecvStream>,
-    shared: &Arc<StreamShared>,
-    received: &Arc<AtomicU64>,
-    exchange: &Exchange,
-) -> Result<(Request, bool), GatewayError> {
-    let (mut parts, stream) = request.into_parts();
-    let protocol = parts.extensions.remove::<h2::ext::Protocol>();
-    if parts.uri.authority().is_none() && !parts.headers.contains_key(HOST) {
-        return Err(GatewayError::new(
-            ErrorClass::BadRequest,
-            "reading the authority: there is none",
-        )
-        .with_reason("missing_host"));
-    }
-    if let (Some(authority), Some(host)) = (parts.uri.authority(), parts.headers.get(HOST))
-        && !authority
-            .as_str()
-            .as_bytes()
-            .eq_ignore_ascii_case(host.as_bytes())
-    {
-        return Err(GatewayError::new(
-            ErrorClass::BadRequest,
-            "reading the authority: `host` disagrees",
-        )
-        .with_reason("host_mismatch"));
-    }
-    join_cookies(&mut parts.headers);
-    let length = parts
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse().ok());
-    let tunnel = protocol.is_some();
-    let body = if stream.is_end_stream() {
-        Body::empty()
-    } else {
-        let length = if tunnel { None } else { length };
-        Body::h2_request(StreamBody::new(
-            stream,
-            shared.clone(),
-            received.clone(),
-            length,
-        ))
-    };
-    let mut request = Request::new(body);
-    if let Some(protocol) = protocol {
-        // RFC 8441: to everything behind the edge it is the GET that opens a WebSocket.
-        let protocol = HeaderValue::from_str(protocol.as_str()).map_err(|error| {
-            GatewayError::new(ErrorClass::BadRequest, "reading `:protocol`").with_source(error)
-        })?;
-        parts.method = Method::GET;
-        request.extensions_mut().insert(Upgrade::new(protocol));
-    }
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = parts.uri;
-    *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = parts.headers;
-    request.extensions_mut().insert(exchange.clone());
-    Ok((request, tunnel))
-}
-
-/// HTTP/2 may split `cookie`; everything else expects one field (RFC 9113 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut all = headers.get_all(http::header::COOKIE).iter();
-    if all.next().is_none() || all.next().is_none() {
-        return;
-    }
-    let joined = headers
-        .get_all(http::header::COOKIE)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect::<Vec<_>>()
-        .join(&b"; "[..]);
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
-        headers.insert(http::header::COOKIE, value);
-    }
-}
-
 /// Sends a reply. Returns how many bytes of body were sent.
 async fn reply(
     shared: &StreamShared,
@@ -344,6 +329,7 @@ async fn reply(
             .insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let head = http::Response::from_parts(parts, ());
+    shared.answered.store(true, Ordering::Relaxed);
     let stream = shared
         .respond()
         .send_response(head, end)

@@ -41,6 +41,22 @@ impl StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         self.shared.send_continue();
+        let polled = self.poll_next(cx);
+        if polled.is_ready() {
+            self.shared.upload_moved();
+            return polled;
+        }
+        ready!(self.shared.poll_upload_stuck(cx));
+        Poll::Ready(Some(Err(GatewayError::new(
+            ErrorClass::RequestTimeout,
+            "waiting for more of the request body",
+        ))))
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         if !self.data_done {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {

@@ -1,0 +1,340 @@
+//! A budget for frames that cost work and move no request: the floods that the HTTP/2 engine itself lets pass.
+//!
+//! The engine bounds empty and tiny DATA frames, CONTINUATION frames, and streams that are reset before it hands
+//! them out. PING and SETTINGS frames, each of which wants an answer, WINDOW_UPDATE, PRIORITY and unknown frames, and
+//! streams that are reset a moment later it takes without end (RFC 9113 10.5 leaves it to "use of resources").
+//! This transport looks at the heads of the frames that pass, in both directions, and stops reading when a
+//! client has sent too many that are of no use to it.
+//!
+//! | frame | tokens |
+//! | --- | --- |
+//! | PING, SETTINGS, WINDOW_UPDATE, PRIORITY, unknown, empty DATA | -1 |
+//! | RST_STREAM | -10 |
+//! | HEADERS from the client | +5 |
+//! | DATA from the client, HEADERS and DATA to it | +4 |
+//! | every second | +500 |
+//!
+//! So a client may reset every second stream that it opens, answer each DATA frame with two WINDOW_UPDATEs, and
+//! has 5000 tokens for what goes beyond.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock::{Clock, Instant};
+
+/// Tokens of a new connection, and the most that are saved.
+const MOST: i64 = 5000;
+const PER_SECOND: i64 = 500;
+const RESET: i64 = 10;
+const OPENED: i64 = 5;
+const MOVED: i64 = 4;
+/// Bytes that a client sends before its first frame (RFC 9113 3.4).
+const PREFACE: usize = 24;
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const GOAWAY: u8 = 0x7;
+const CONTINUATION: u8 = 0x9;
+/// Of DATA and HEADERS: the last one. Of SETTINGS and PING: an answer.
+const END_OR_ACK: u8 = 0x1;
+
+/// Whether a client has used up its budget.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flooded(Arc<AtomicBool>);
+
+impl Flooded {
+    /// True from then on; nothing more is read.
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A client's transport with the budget.
+pub(super) struct Guarded<I> {
+    io: I,
+    inbound: Frames,
+    outbound: Frames,
+    budget: Budget,
+    flooded: Flooded,
+}
+
+impl<I> Guarded<I> {
+    /// Guards a connection whose preface has not been read.
+    pub(super) fn new(io: I) -> (Self, Flooded) {
+        let flooded = Flooded::default();
+        let guarded = Self {
+            io,
+            inbound: Frames::after(PREFACE),
+            outbound: Frames::after(0),
+            budget: Budget::new(),
+            flooded: flooded.clone(),
+        };
+        (guarded, flooded)
+    }
+}
+
+/// Tokens left.
+#[derive(Debug)]
+struct Budget {
+    left: i64,
+    /// When time was last turned into tokens.
+    paid: Instant,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Self {
+            left: MOST,
+            paid: Clock.recent(),
+        }
+    }
+
+    fn earn(&mut self, tokens: i64) {
+        self.left = (self.left + tokens).min(MOST);
+    }
+
+    /// Whether it could be paid.
+    fn spend(&mut self, tokens: i64) -> bool {
+        self.left -= tokens;
+        if self.left >= 0 {
+            return true;
+        }
+        let now = Clock.now();
+        let passed = now.saturating_duration_since(self.paid).as_millis();
+        self.paid = now;
+        self.earn(
+            i64::try_from(passed).map_or(MOST, |passed| passed.saturating_mul(PER_SECOND) / 1000),
+        );
+        self.left >= 0
+    }
+
+    /// Whether a frame of the client could be paid.
+    fn received(&mut self, frame: Frame) -> bool {
+        let answer = frame.flags & END_OR_ACK != 0;
+        match frame.kind {
+            HEADERS => self.earn(OPENED),
+            DATA if frame.length > 0 => self.earn(MOVED),
+            // The engine counts CONTINUATION frames itself, and GOAWAY ends the connection.
+            CONTINUATION | GOAWAY => {}
+            DATA | SETTINGS | PING if answer => {}
+            RST_STREAM => return self.spend(RESET),
+            _ => return self.spend(1),
+        }
+        true
+    }
+
+    fn sent(&mut self, frame: Frame) {
+        if matches!(frame.kind, DATA | HEADERS) {
+            self.earn(MOVED);
+        }
+    }
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Frame {
+    length: usize,
+    kind: u8,
+    flags: u8,
+}
+
+/// Finds the heads of frames in a stream of bytes, however it is cut.
+#[derive(Debug)]
+struct Frames {
+    head: [u8; 9],
+    /// Bytes of `head` that are there.
+    have: usize,
+    /// Bytes that come before the next head.
+    skip: usize,
+}
+
+impl Frames {
+    fn after(skip: usize) -> Self {
+        Self {
+            head: [0; 9],
+            have: 0,
+            skip,
+        }
+    }
+
+    /// Passes the head of each frame that is complete with `bytes` to `see`.
+    fn feed(&mut self, mut bytes: &[u8], mut see: impl FnMut(Frame)) {
+        loop {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (self.head.len() - self.have).min(bytes.len());
+            if self.skip > 0 || taken == 0 {
+                return;
+            }
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have < self.head.len() {
+                return;
+            }
+            let [high, middle, low, kind, flags, ..] = self.head;
+            let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            self.have = 0;
+            self.skip = length;
+            see(Frame {
+                length,
+                kind,
+                flags,
+            });
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.flooded.get() {
+            // Whoever drives the connection is about to end it.
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        let budget = &mut this.budget;
+        let mut paid = true;
+        this.inbound.feed(&buf.filled()[before..], |frame| {
+            paid &= budget.received(frame)
+        });
+        if !paid {
+            this.flooded.0.store(true, Ordering::Relaxed);
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        let mut left = written;
+        for buf in bufs {
+            let part = left.min(buf.len());
+            left -= part;
+            let budget = &mut this.budget;
+            this.outbound.feed(&buf[..part], |frame| budget.sent(frame));
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(length: usize, kind: u8, flags: u8) -> Frame {
+        Frame {
+            length,
+            kind,
+            flags,
+        }
+    }
+
+    #[test]
+    fn heads_are_found_however_the_stream_is_cut() {
+        let mut bytes = vec![b'P'; PREFACE];
+        let mut expected = Vec::new();
+        for (length, kind) in [(0u8, SETTINGS), (200, DATA), (8, PING), (0, 0x77)] {
+            bytes.extend([0, 0, length, kind, END_OR_ACK, 0, 0, 0, 1]);
+            bytes.extend(vec![0xff; usize::from(length)]);
+            expected.push(frame(usize::from(length), kind, END_OR_ACK));
+        }
+        for piece in 1..=bytes.len() {
+            let mut frames = Frames::after(PREFACE);
+            let mut seen = Vec::new();
+            for part in bytes.chunks(piece) {
+                frames.feed(part, |frame| seen.push(frame));
+            }
+            assert_eq!(seen, expected, "{piece}");
+        }
+    }
+
+    /// How many rounds of frames a client may send at once; `None` if there is no end to it.
+    fn rounds(received: &[Frame], sent: &[Frame]) -> Option<i64> {
+        let mut budget = Budget::new();
+        (0..MOST * 4).find(|_| {
+            sent.iter().for_each(|&frame| budget.sent(frame));
+            !received.iter().all(|&frame| budget.received(frame))
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_requests_pays_for_what_does_not() {
+        let ping = frame(8, PING, 0);
+        let open = frame(20, HEADERS, END_OR_ACK);
+        let reset = frame(4, RST_STREAM, 0);
+        let window = frame(4, 0x8, 0);
+        let data = frame(1000, DATA, 0);
+        assert_eq!(rounds(&[ping], &[]), Some(MOST));
+        assert_eq!(rounds(&[frame(8, PING, END_OR_ACK)], &[]), None);
+        assert_eq!(rounds(&[frame(0, SETTINGS, 0)], &[]), Some(MOST));
+        assert_eq!(rounds(&[frame(0, DATA, 0)], &[]), Some(MOST));
+        assert_eq!(rounds(&[frame(0, DATA, END_OR_ACK)], &[]), None);
+        let costs = RESET - OPENED;
+        // What is earned first counts for nothing while the budget is full.
+        assert_eq!(rounds(&[open, reset], &[]), Some(MOST / costs - 1));
+        assert_eq!(rounds(&[open, open, reset], &[]), None);
+        assert_eq!(rounds(&[window, window], &[data]), None);
+        assert_eq!(rounds(&[data, ping, ping], &[]), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_pays_too() {
+        let ping = frame(8, PING, 0);
+        let mut budget = Budget::new();
+        assert!((0..MOST).all(|_| budget.received(ping)));
+        assert!(!budget.received(ping));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // One token short since the last refusal.
+        assert!((1..PER_SECOND).all(|_| budget.received(ping)));
+        assert!(!budget.received(ping));
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        // Time pays for the frame at hand, and then to the full.
+        assert!((0..=MOST).all(|_| budget.received(ping)));
+        assert!(!budget.received(ping));
+    }
+}
