@@ -121,9 +121,10 @@ class Session:
         self.write("row", contest=contest.name, label=label, peer=peer.name, round=number, **row)
         for problem in row["problems"]:
             self.fail(contest.name, label, problem)
-        shown = report.columns_of(contest)[:6]
+        columns = report.columns_of(contest)
+        shown = [*columns[:5], columns[-1]]
         told = ", ".join(f"{column.title} {column.value(row):,.{column.digits}f}" for column in shown)
-        install.say(f"{contest.name} {number + 1}/{rounds} {label}: {told}, bad {row['bad']}")
+        install.say(f"{contest.name} {number + 1}/{rounds} {label}: {told}")
         return True
 
     def rate(self, contest):
@@ -241,7 +242,8 @@ def excused(failure):
 
 
 def main(arguments):
-    # All ends by exceptions, which stop what was started.
+    # All ends by exceptions, which stop what was started. A shell may have told us to ignore the first of them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     options = parse(arguments)

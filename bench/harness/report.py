@@ -142,7 +142,7 @@ def document(records):
             title += f"\n{min(rates):,.0f} requests per second.\n"
         fewest = min(collections.Counter(row["label"] for row in mine).values())
         if fewest < contest.least_rounds:
-            title += f"\n{fewest} rounds are fewer than the {contest.least_rounds} that make a result.\n"
+            title += f"\nRounds: {fewest}, fewer than the {contest.least_rounds} that make a result.\n"
         parts.append(f"{title}\n{table(contest, mine)}\n")
     if failures:
         lines = [f"- {failure['contest']}, {failure['label']}: {failure['text']}" for failure in failures]

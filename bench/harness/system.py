@@ -40,6 +40,9 @@ class Processes:
         return self
 
     def __exit__(self, *_):
+        # Somebody who presses ctrl-c again must not keep this from being finished; it takes seconds.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         for process in list(self._running.values()):
             self.stop(process)
 
@@ -52,7 +55,7 @@ class Processes:
 
     def stop(self, process, patience=3.0):
         """Ends it and what it started: first asking, then not."""
-        if self._running.pop(process.pid, None) is None:
+        if process.pid not in self._running:
             return
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -64,6 +67,8 @@ class Processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        # Not earlier: what is interrupted here, is done again at the end.
+        self._running.pop(process.pid, None)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 with contextlib.suppress(BrokenPipeError):

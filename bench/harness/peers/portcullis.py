@@ -73,7 +73,8 @@ class Portcullis(Peer):
                 text = reply.read().decode()
         except (OSError, urllib.error.URLError) as problem:
             return f"reading the metrics: {problem}"
-        counts = re.findall(r'^portcullis_requests_total\{[^}]*class="2xx"[^}]*\} (\d+)', text, re.MULTILINE)
+        # Beyond 10,000 series, routes share one whose labels say `other`.
+        counts = re.findall(r'^portcullis_requests_total\{[^}]*class="(?:2xx|other)"[^}]*\} (\d+)', text, re.MULTILINE)
         counted = sum(map(int, counts))
         if counted < answered:
             return f"the metrics know of {counted} of {answered} requests"

@@ -168,12 +168,21 @@ impl Requester {
 
 pub(crate) async fn run(settings: Settings) -> Result<Value, Failure> {
     let schedule = Rc::new(Schedule::new(&settings));
-    let mut alarm = Alarm::new()?;
     let requesters = connect(&settings).await?;
     crate::ready()?;
+    let mut late = drive(&schedule, requesters, GRACE).await?;
+    Ok(result(&schedule, &mut late, &settings))
+}
+
+/// Makes the requests of the schedule; how late each was let go, in nanoseconds.
+async fn drive(
+    schedule: &Rc<Schedule>,
+    requesters: Vec<Requester>,
+    grace: Duration,
+) -> Result<Vec<u64>, Failure> {
     let mut tasks = JoinSet::new();
     for mut requester in requesters {
-        let schedule = Rc::clone(&schedule);
+        let schedule = Rc::clone(schedule);
         tasks.spawn_local(async move {
             while let Some(request) = schedule.take().await {
                 let outcome = requester.exchange().await;
@@ -185,13 +194,13 @@ pub(crate) async fn run(settings: Settings) -> Result<Value, Failure> {
             }
         });
     }
-    let mut late = schedule.dispatch(&mut alarm).await?;
-    let last = schedule.due_at(schedule.total) + seconds(GRACE.as_secs_f64());
+    let late = schedule.dispatch(&mut Alarm::new()?).await?;
+    let last = schedule.due_at(schedule.total) + seconds(grace.as_secs_f64());
     while schedule.finished.get() < schedule.total && now() < last {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     tasks.abort_all();
-    Ok(result(&schedule, &mut late, &settings))
+    Ok(late)
 }
 
 /// Opens all connections and makes a request on each, so that the schedule begins with everything in place.
@@ -244,3 +253,6 @@ fn result(schedule: &Schedule, late: &mut [u64], settings: &Settings) -> Value {
     result["late_p99_us"] = microseconds(percentile(late, 99.0)).into();
     result
 }
+
+#[cfg(test)]
+mod tests;
