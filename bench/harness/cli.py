@@ -100,7 +100,7 @@ class Session:
                 label = peer.name if len(contest.variants) == 1 else variant.name
                 why = peer.cannot(variant)
                 if why:
-                    self.fail(contest.name, label, why)
+                    self.write("absent", contest=contest.name, label=label, text=why)
                 elif peer.name in self.bench.programs:
                     entries.append((label, peer, variant))
         rounds = self.rounds(contest)
@@ -179,13 +179,14 @@ def output_of(argv):
 
 
 def about(options, found):
+    versions = {name: PEERS[name].version_command(path) for name, path in found.items()}
     commit = output_of(["git", "-C", str(install.ROOT), "describe", "--always", "--dirty"]).strip()
     now = datetime.datetime.now(datetime.timezone.utc)
     return {
         "started": f"{now:%Y-%m-%d %H:%M} UTC",
         "commit": commit,
         "machine": system.describe(),
-        "versions": {name: PEERS[name].version(output_of(PEERS[name].version_command(path))) for name, path in found.items()},
+        "versions": {name: PEERS[name].version(output_of(command)) for name, command in versions.items()},
         "options": {"seconds": options.seconds, "workers": options.workers, "quick": options.quick},
     }
 
@@ -230,15 +231,7 @@ def measure_all(options):
             (results_folder / f"{name}.md").write_text(text, encoding="utf-8")
             print(text)
             install.say(f"results: {results_folder / name}.jsonl and .md")
-    return 1 if any(record.get("bad") or record["kind"] == "failure" and not excused(record) for record in session.records) else 0
-
-
-def excused(failure):
-    """Whether it is no fault: a peer that cannot take part."""
-    peer = PEERS.get(failure["label"])
-    return peer is not None and any(
-        peer.cannot(variant) == failure["text"] for contest in CONTESTS for variant in contest.variants
-    )
+    return 1 if any(record["kind"] == "failure" or record.get("bad") for record in session.records) else 0
 
 
 def main(arguments):

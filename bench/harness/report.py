@@ -120,7 +120,7 @@ def document(records):
     """The whole report in Markdown, from the lines of a results file."""
     about = next((record for record in records if record["kind"] == "about"), None)
     rows = [record for record in records if record["kind"] == "row"]
-    failures = [record for record in records if record["kind"] == "failure"]
+    failures = [record for record in records if record["kind"] in ("failure", "absent")]
     parts = ["# Benchmark\n"]
     if about:
         machine, options = about["machine"], about["options"]

@@ -89,7 +89,7 @@ class Processes:
 
 
 def exit_status(process):
-    """None while it runs. Unlike `poll` it does not reap, so that the group of a process that ended can still be ended."""
+    """None while it runs. Unlike `poll` it does not reap, so that what is left of its group can still be ended."""
     if process.returncode is not None:
         return process.returncode
     ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)

@@ -14,6 +14,8 @@
 //!
 //! Anything else, a body included, is counted as malformed and ends the connection. Pipelined requests are fine.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 mod reply;
 mod worker;
 

@@ -36,8 +36,8 @@ class Setup:
 class Peer:
     """A proxy.
 
-    All of them: `workers` workers or threads, no access log, connections to the upstream kept and used again, HTTP/1.1 to
-    the upstream, `x-forwarded-for` added, idle clients kept for five minutes.
+    All of them: `workers` workers or threads, no access log, HTTP/1.1 to the upstream over connections that are used
+    again, `x-forwarded-for` added, idle clients kept for five minutes.
     """
 
     name = ""

@@ -23,7 +23,8 @@ class HAProxy(Peer):
         if scenario.tls:
             # It wants certificate and key in one file.
             both = setup.write("both.pem", setup.certificate.read_text() + setup.key.read_text())
-            bind += f" ssl crt {both} ssl-min-ver TLSv1.2 alpn " + ("h2,http/1.1" if scenario.protocol == "h2" else "http/1.1")
+            protocols = "h2,http/1.1" if scenario.protocol == "h2" else "http/1.1"
+            bind += f" ssl crt {both} ssl-min-ver TLSv1.2 alpn {protocols}"
         if scenario.routes:
             entries = "".join(f"{route.host}{route.prefix} app\n" for route in scenario.routes)
             choose = f"use_backend %[base,map_beg({setup.write('routes.map', entries)})]"

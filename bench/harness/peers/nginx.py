@@ -35,7 +35,8 @@ class Nginx(Peer):
         # Every idle client may be on one worker, and each has a connection to the upstream for a moment.
         connections = min(20_000, setup.file_limit - 500)
         temporary = "\n".join(
-            f"    {kind}_temp_path {setup.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"    {kind}_temp_path {setup.folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         return setup.write(
             "nginx.conf",

@@ -44,7 +44,8 @@ class Portcullis(Peer):
         }
         folder = setup.folder / "configuration"
         folder.mkdir()
-        setup.write("configuration/gateway.yaml", "".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()))
+        lines = (f"{key}: {json.dumps(value)}\n" for key, value in config.items())
+        setup.write("configuration/gateway.yaml", "".join(lines))
         # A file is at most 8 MiB.
         for first in range(0, len(routes), FILE_OF_ROUTES):
             lines = (f"  - {json.dumps(route)}\n" for route in routes[first : first + FILE_OF_ROUTES])

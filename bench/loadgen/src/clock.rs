@@ -19,11 +19,6 @@ pub(crate) fn now() -> u64 {
 }
 
 /// Nanoseconds of a number of seconds, which must not be negative.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "durations of a benchmark"
-)]
 pub(crate) fn seconds(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }
@@ -62,7 +57,7 @@ impl Alarm {
         while now() < due {
             timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &at)?;
             // It gives 8 bytes, the number of times it fired. Room for more tells tokio that this was all.
-            self.timer.read(&mut [0; 16]).await?;
+            let _read = self.timer.read(&mut [0; 16]).await?;
         }
         Ok(())
     }

@@ -55,8 +55,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Value, Failure> {
         });
     }
     loops.join_all().await;
-    let mut result = summary.borrow_mut().to_json();
-    #[expect(clippy::cast_precision_loss, reason = "a benchmark lasts seconds")]
+    let mut result = summary.borrow_mut().tell();
     let took = (now() - begin) as f64 / 1e9;
     result["seconds"] = took.into();
     Ok(result)

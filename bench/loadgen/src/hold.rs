@@ -69,7 +69,7 @@ pub(crate) async fn run(settings: Settings) -> Result<Value, Failure> {
         });
     }
     askers.join_all().await;
-    let mut result = summary.borrow_mut().to_json();
+    let mut result = summary.borrow_mut().tell();
     result["connections"] = opened.into();
     Ok(result)
 }

@@ -66,11 +66,6 @@ struct Schedule {
 }
 
 impl Schedule {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "counts of a benchmark"
-    )]
     fn new(settings: &Settings) -> Self {
         let total = (settings.rate * (settings.seconds + settings.warmup)) as u64;
         Self {
@@ -86,12 +81,6 @@ impl Schedule {
         }
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "counts and durations of a benchmark"
-    )]
     fn due_at(&self, request: u64) -> u64 {
         self.start.get() + (request as f64 * self.interval) as u64
     }
@@ -246,7 +235,7 @@ fn result(schedule: &Schedule, late: &mut [u64], settings: &Settings) -> Value {
         summary.good(end.saturating_sub(schedule.due_at(request)));
     }
     late.sort_unstable();
-    let mut result = summary.to_json();
+    let mut result = summary.tell();
     result["unfinished"] = unfinished.into();
     result["rate"] = settings.rate.into();
     result["seconds"] = settings.seconds.into();

@@ -32,7 +32,7 @@ impl Summary {
     }
 
     /// The fields of the result that all loads share; latencies in microseconds.
-    pub(crate) fn to_json(&mut self) -> Value {
+    pub(crate) fn tell(&mut self) -> Value {
         self.latencies.sort_unstable();
         json!({
             "requests": self.latencies.len(),
@@ -48,22 +48,12 @@ impl Summary {
 }
 
 /// The smallest of `sorted` that at least `percent` of them do not exceed; 0 if there are none.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a rank is between 0 and the number of latencies"
-)]
 pub(crate) fn percentile(sorted: &[u64], percent: f64) -> u64 {
     let rank = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }
 
 /// Microseconds with one decimal.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "latencies are far below 2^53 ns"
-)]
 pub(crate) fn microseconds(nanoseconds: u64) -> f64 {
     (nanoseconds as f64 / 100.0).round() / 10.0
 }
@@ -88,7 +78,7 @@ mod tests {
         summary.bad(&std::io::Error::other("one"));
         summary.bad(&std::io::Error::other("two"));
         summary.good(1_250);
-        let told = summary.to_json();
+        let told = summary.tell();
         assert_eq!(
             (&told["bad"], &told["first_failure"], &told["p99_us"]),
             (&json!(2), &json!("one"), &json!(1.3))
