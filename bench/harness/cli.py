@@ -68,7 +68,7 @@ def parse(arguments):
     return options
 
 
-class Session:
+class Campaign:
     """One run of the benchmark: measures, writes and prints."""
 
     def __init__(self, bench, options, results):
@@ -218,20 +218,20 @@ def measure_all(options):
             workers=options.workers,
             seconds=options.seconds,
         )
-        session = Session(bench, options, results)
-        session.write("about", **about(options, found))
+        campaign = Campaign(bench, options, results)
+        campaign.write("about", **about(options, found))
         for peer, problem in problems.items():
-            session.fail("all", peer, problem)
+            campaign.fail("all", peer, problem)
         try:
             for contest in options.contests:
-                session.run(contest)
+                campaign.run(contest)
         finally:
             # What was measured before an interruption is worth something too.
-            text = report.document(session.records)
+            text = report.document(campaign.records)
             (results_folder / f"{name}.md").write_text(text, encoding="utf-8")
             print(text)
             install.say(f"results: {results_folder / name}.jsonl and .md")
-    return 1 if any(record["kind"] == "failure" or record.get("bad") for record in session.records) else 0
+    return 1 if any(record["kind"] == "failure" or record.get("bad") for record in campaign.records) else 0
 
 
 def main(arguments):

@@ -47,7 +47,7 @@ class Processes:
             self.stop(process)
 
     def start(self, argv, **options):
-        """A subprocess.Popen in a session of its own; `options` are those of Popen."""
+        """A subprocess.Popen in a process group of its own; `options` are those of Popen."""
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen(argv, preexec_fn=_in_child, start_new_session=True, **options)
         self._running[process.pid] = process
