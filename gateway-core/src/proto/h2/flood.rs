@@ -60,6 +60,11 @@ impl Flooded {
 /// A client's transport with the budget.
 pub(super) struct Guarded<I> {
     io: I,
+    // Apart, because the engine moves its transport from future to future.
+    guard: Box<Guard>,
+}
+
+struct Guard {
     inbound: Frames,
     outbound: Frames,
     budget: Budget,
@@ -70,14 +75,13 @@ impl<I> Guarded<I> {
     /// Guards a connection whose preface has not been read.
     pub(super) fn new(io: I) -> (Self, Flooded) {
         let flooded = Flooded::default();
-        let guarded = Self {
-            io,
+        let guard = Box::new(Guard {
             inbound: Frames::after(PREFACE),
             outbound: Frames::after(0),
             budget: Budget::new(),
             flooded: flooded.clone(),
-        };
-        (guarded, flooded)
+        });
+        (Self { io, guard }, flooded)
     }
 }
 
@@ -201,19 +205,20 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.flooded.get() {
+        let guard = &mut *this.guard;
+        if guard.flooded.get() {
             // Whoever drives the connection is about to end it.
             return Poll::Pending;
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let budget = &mut this.budget;
+        let budget = &mut guard.budget;
         let mut paid = true;
-        this.inbound.feed(&buf.filled()[before..], |frame| {
+        guard.inbound.feed(&buf.filled()[before..], |frame| {
             paid &= budget.received(frame)
         });
         if !paid {
-            this.flooded.0.store(true, Ordering::Relaxed);
+            guard.flooded.0.store(true, Ordering::Relaxed);
             buf.set_filled(before);
             return Poll::Pending;
         }
@@ -237,12 +242,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
+        let guard = &mut *this.guard;
         let mut left = written;
         for buf in bufs {
             let part = left.min(buf.len());
             left -= part;
-            let budget = &mut this.budget;
-            this.outbound.feed(&buf[..part], |frame| budget.sent(frame));
+            let budget = &mut guard.budget;
+            guard
+                .outbound
+                .feed(&buf[..part], |frame| budget.sent(frame));
         }
         Poll::Ready(Ok(written))
     }
