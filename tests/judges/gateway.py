@@ -1,7 +1,9 @@
 """The gateway under judgement: the real binary, with a written configuration, on ports of the system's choice."""
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import threading
@@ -132,15 +134,22 @@ class Child:
     def __init__(self, arguments, folder=None):
         self.output = tempfile.TemporaryFile("w+")
         self.name = pathlib.Path(arguments[0]).name
+        # A group of its own, because some peers have workers that outlive a master that is killed.
         self.process = subprocess.Popen(
-            arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT
+            arguments,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.output.close()
 
