@@ -6,13 +6,15 @@ use memchr::memchr;
 
 use super::HeadError;
 use super::framing::{Coding, Length};
+use super::known::with_lines;
 
 /// Room left in the map for what a proxy adds to a request: five forwarded fields, a request id, a trace.
 pub(super) const SPARE_IN_REQUEST: usize = 8;
 /// Room left for what it adds to a response: a request id.
 pub(super) const SPARE_IN_RESPONSE: usize = 1;
 
-/// Parses the field lines of `block` from offset `at` to its end. Values share the memory of `block`.
+/// Parses the field lines of `block` from offset `at` to its end. Values share the memory of `block`, or that of
+/// an equal line that was [known](super::known) before.
 ///
 /// `lines` is how many there are, and `spare` how many more the map gets room for; `admit` sees each field (name, value, offset of the value) and says
 /// whether it enters the map.
@@ -32,41 +34,59 @@ where
     }
     let mut map =
         HeaderMap::try_with_capacity(lines + spare).map_err(|_| HeadError::TooManyHeaders)?;
-    loop {
-        let rest = block.get(at..).unwrap_or_default();
-        if rest == b"\r\n" {
-            return Ok(map);
+    with_lines(|lines| {
+        loop {
+            let rest = block.get(at..).unwrap_or_default();
+            if rest == b"\r\n" {
+                return Ok(map);
+            }
+            let cr = memchr(b'\r', rest);
+            let line = cr.and_then(|cr| rest.get(..cr)).unwrap_or_default();
+            if let Some(known) = lines.get(line)
+                && rest.get(line.len() + 1) == Some(&b'\n')
+            {
+                let start = at + known.offset;
+                at += line.len() + 2;
+                if admit(&known.name, known.value.as_bytes(), start)? {
+                    map.try_append(known.name.clone(), known.value.clone())
+                        .map_err(|_| HeadError::TooManyHeaders)?;
+                }
+                continue;
+            }
+            // Names are short: a plain loop beats a vectorised search.
+            let colon = rest.iter().position(|&byte| byte == b':');
+            let Some((name, after)) = colon.and_then(|colon| rest.split_at_checked(colon)) else {
+                return Err(name_fault(rest));
+            };
+            let Ok(field) = HeaderName::from_bytes(name) else {
+                return Err(name_fault(rest));
+            };
+            // A name that is valid holds no line end, so the first one stands behind the colon.
+            let Some(end) = cr else {
+                return Err(HeadError::BareLf);
+            };
+            if rest.get(end + 1) != Some(&b'\n') {
+                return Err(HeadError::BareCr);
+            }
+            // `after` starts with the colon.
+            let untrimmed = after.get(1..end - name.len()).unwrap_or_default();
+            let tail = trim_start(untrimmed);
+            let value = trim_end(tail);
+            let offset = name.len() + 1 + (untrimmed.len() - tail.len());
+            let start = at + offset;
+            at += end + 2;
+            if admit(&field, value, start)? {
+                let shared = block.slice(start..start + value.len());
+                let value =
+                    HeaderValue::from_maybe_shared(shared).map_err(|_| HeadError::InvalidValue)?;
+                lines.learn(line, &field, value.as_bytes(), offset);
+                map.try_append(field, value)
+                    .map_err(|_| HeadError::TooManyHeaders)?;
+            } else if !value.iter().all(|&byte| is_value_byte(byte)) {
+                return Err(HeadError::InvalidValue);
+            }
         }
-        // Names are short: a plain loop beats a vectorised search.
-        let colon = rest.iter().position(|&byte| byte == b':');
-        let Some((name, after)) = colon.and_then(|colon| rest.split_at_checked(colon)) else {
-            return Err(name_fault(rest));
-        };
-        let Ok(field) = HeaderName::from_bytes(name) else {
-            return Err(name_fault(rest));
-        };
-        // `after` starts with the colon.
-        let Some(end) = memchr(b'\r', after) else {
-            return Err(HeadError::BareLf);
-        };
-        if after.get(end + 1) != Some(&b'\n') {
-            return Err(HeadError::BareCr);
-        }
-        let untrimmed = after.get(1..end).unwrap_or_default();
-        let tail = trim_start(untrimmed);
-        let value = trim_end(tail);
-        let start = at + name.len() + 1 + (untrimmed.len() - tail.len());
-        at += name.len() + end + 2;
-        if admit(&field, value, start)? {
-            let shared = block.slice(start..start + value.len());
-            let value =
-                HeaderValue::from_maybe_shared(shared).map_err(|_| HeadError::InvalidValue)?;
-            map.try_append(field, value)
-                .map_err(|_| HeadError::TooManyHeaders)?;
-        } else if !value.iter().all(|&byte| is_value_byte(byte)) {
-            return Err(HeadError::InvalidValue);
-        }
-    }
+    })
 }
 
 /// What the fields of a head say about the message itself.

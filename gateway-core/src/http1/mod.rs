@@ -32,6 +32,7 @@ mod encode;
 mod error;
 mod fields;
 mod framing;
+mod known;
 mod limits;
 mod request;
 mod response;
