@@ -3,13 +3,14 @@
 # clients, TLS, metrics, and the same bytes sent to other proxies. Installs what it needs first. Arguments name
 # judges (tests/judges/__init__.py), `--update` writes what the judges found to the files that hold expectations.
 #
-# Apart from Debian packages everything goes to target/judges-venv (PyPI) and target/judges-tools (crates.io).
+# Apart from Debian packages everything goes to target/judges-venv (PyPI) and to the folder `judges` of cargo's home
+# (crates.io), where it outlives the target folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export PORTCULLIS_JUDGES_VENV="$target/judges-venv"
-export PORTCULLIS_JUDGES_TOOLS="$target/judges-tools"
+export PORTCULLIS_JUDGES_TOOLS="${CARGO_HOME:-$HOME/.cargo}/judges"
 times=
 
 stage() {
@@ -42,9 +43,9 @@ python() {
 smugglex() {
   local version=0.4.0 root="$PORTCULLIS_JUDGES_TOOLS"
   if ! "$root/bin/smugglex" --version 2>/dev/null | grep -qF "$version"; then
-    # Not in the target folder of the workspace, whose flags and profiles are others.
-    CARGO_TARGET_DIR="$root/build" cargo install --quiet --locked --root "$root" --version "$version" smugglex
-    rm -rf "$root/build"
+    # Without optimisation: it waits for answers most of the time.
+    CARGO_TARGET_DIR="$target/judges-build" cargo install --quiet --locked --debug --root "$root" --version "$version" smugglex
+    rm -rf "$target/judges-build"
   fi
 }
 
