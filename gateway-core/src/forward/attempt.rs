@@ -130,7 +130,10 @@ impl Forward {
         })
     }
 
-    /// Not an `async fn`, as those keep two copies of each argument that outlives an await.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps two copies of each argument that outlives an await"
+    )]
     fn once(
         &self,
         parts: Parts,

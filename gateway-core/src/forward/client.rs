@@ -82,6 +82,10 @@ impl UpstreamClient {
     }
 
     /// Sends one request to one endpoint. `parts` is only read, so that a failed attempt can be repeated.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps two copies of each argument that outlives an await"
+    )]
     pub(crate) fn send(
         &self,
         parts: &Parts,
@@ -179,6 +183,10 @@ impl UpstreamClient {
         }
     }
 
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps two copies of each argument that outlives an await"
+    )]
     fn send_to(
         &self,
         endpoint: &Arc<Endpoint>,

@@ -239,6 +239,10 @@ struct Asked<'a> {
     exchange: &'a Exchange,
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps two copies of each argument that outlives an await"
+)]
 fn converse(
     mut lease: Lease,
     mut sending: Sending,
