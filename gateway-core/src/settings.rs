@@ -1,8 +1,11 @@
 //! Validated settings of listeners and upstreams, as the data plane reads them.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::http1::HeadLimits;
+
+pub use crate::socket::TcpKeepalive;
 
 /// How a listener speaks HTTP.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct HttpSettings {
     pub limits: HeadLimits,
     /// Deadlines of the connection.
     pub timeouts: ConnTimeouts,
+    /// Limits of request bodies.
+    pub body: BodyLimits,
     /// HTTP/2 limits.
     pub http2: Http2Settings,
     /// Which protocols are spoken.
@@ -55,6 +60,28 @@ impl Default for ConnTimeouts {
             idle: Duration::from_secs(75),
             body_idle: Duration::from_secs(60),
             write_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Limits of the bodies of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BodyLimits {
+    /// Bytes at most; `u64::MAX` for no limit.
+    pub max_bytes: u64,
+    /// How long the gateway may wait for one all together; `None` for no limit.
+    pub total: Option<Duration>,
+    /// Bytes that have to come for each second of waiting; `None` for any number.
+    pub min_rate: Option<NonZeroU64>,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: u64::MAX,
+            total: None,
+            min_rate: None,
         }
     }
 }

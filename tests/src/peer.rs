@@ -185,6 +185,20 @@ impl Peer {
         sent
     }
 
+    /// Sends `text` over and over, a byte every `pause`, until the other side says something or closes.
+    pub async fn drip(&mut self, text: &str, pause: std::time::Duration) {
+        let mut ticks = tokio::time::interval(pause);
+        let dripping = async {
+            for byte in text.bytes().cycle() {
+                tokio::select! {
+                    _ = self.io.read_buf(&mut self.buf) => return,
+                    _ = ticks.tick() => if self.io.write_all(&[byte]).await.is_err() { return },
+                }
+            }
+        };
+        within("the end of patience", dripping).await;
+    }
+
     /// Sends a request and reads its response.
     pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(&request).await;

@@ -49,6 +49,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let entry = self.cell.current();
+        let max_body = entry.settings.body.max_bytes;
         Box::pin(async move {
             let mut request = request.map(Body::new);
             let info = request
@@ -60,7 +61,7 @@ where
             request.extensions_mut().insert(exchange.clone());
             let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
             let offer = Offer::of(&mut request);
-            let outcome = match report.admit(&request) {
+            let outcome = match report.admit(&request, max_body) {
                 Ok(()) => entry.service.call(request).await,
                 Err(error) => Err(error),
             };

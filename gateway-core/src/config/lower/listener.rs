@@ -1,11 +1,11 @@
 //! Listeners.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU64};
 
 use super::{
     findings::Findings,
     fingerprint,
-    limits::{count, timeout_or_never},
+    limits::{count, tcp_keepalive, timeout, timeout_or_never},
     names::{Names, called, elsewhere},
     place::Place,
     tls,
@@ -15,11 +15,12 @@ use crate::{
         capture::Located,
         ir::{Limits, Listener, ServerTlsPlan},
         raw::{Forwarded, Protocol as RawProtocol, RawConfig, RawListener},
+        units::ByteSize,
         values::BindAddress,
     },
     http1::HeadLimits,
     hygiene::{ForwardedPolicy, HygieneLayer, PathPolicy, TrustedProxies},
-    settings::{ConnTimeouts, Http2Settings, HttpSettings, Protocol},
+    settings::{BodyLimits, ConnTimeouts, Http2Settings, HttpSettings, Protocol},
 };
 
 /// Less does not hold the head of a browser's request.
@@ -64,6 +65,12 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
             max_connections: count(raw.limits.max_connections),
             max_requests_in_flight: count(raw.limits.max_requests_in_flight),
         },
+        max_connections_per_address: count(raw.limits.max_connections_per_address),
+        when_full: raw.limits.when_full,
+        // Nobody may be given up for taking nothing before `write_idle` is over.
+        tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |keepalive| {
+            Some(keepalive.patience()?.max(timeout(raw.timeouts.write_idle)?))
+        }),
         reuse_port: raw.reuse_port && matches!(raw.bind.value, BindAddress::Tcp(_)),
         place: raw.name.with(()),
     }
@@ -87,6 +94,7 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
     HttpSettings {
         limits: HeadLimits {
             max_head_bytes,
+            max_uri_bytes: limits.max_uri_bytes.as_len(),
             max_headers: usize::try_from(limits.max_headers.get()).unwrap_or(usize::MAX),
             ..HeadLimits::default()
         },
@@ -96,6 +104,13 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
             idle: timeout_or_never(timeouts.idle),
             body_idle: timeout_or_never(timeouts.body_idle),
             write_idle: timeout_or_never(timeouts.write_idle),
+        },
+        body: BodyLimits {
+            max_bytes: limits.max_body_bytes.map_or(u64::MAX, ByteSize::get),
+            total: timeout(timeouts.body),
+            min_rate: limits
+                .min_body_rate
+                .and_then(|rate| NonZeroU64::new(rate.get())),
         },
         http2: Http2Settings {
             max_concurrent_streams: limits.max_streams.get(),

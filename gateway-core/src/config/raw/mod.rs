@@ -12,6 +12,7 @@ mod gateway;
 mod listener;
 mod matching;
 mod route;
+mod sockets;
 mod upstream;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use listener::{
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
+pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
     HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
     RawUpstreamLimits, RawUpstreamTimeouts,

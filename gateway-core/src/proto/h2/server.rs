@@ -248,7 +248,7 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
             return;
         }
     };
-    let mut answering = match report.admit(&request) {
+    let mut answering = match report.admit(&request, entry.settings.body.max_bytes) {
         Ok(()) => entry.service.call(request),
         Err(error) => Box::pin(std::future::ready(Err(error))),
     };
