@@ -17,6 +17,7 @@ mod grpc;
 mod mistakes;
 mod nginx;
 mod observe;
+mod pressure;
 mod reload;
 mod support;
 mod websocket;

@@ -1,7 +1,7 @@
 //! Memory: how much of what the process may use is in use, and what is refused when it gets short.
 //!
-//! Requests pay nothing for it: a task beside the data plane looks at the resident memory every
-//! [`EVERY`] and moves a level, which is a flag that the data plane reads where it looks for other limits already.
+//! Requests pay nothing for it: a task beside the data plane looks at the memory now and then, more often when it is
+//! nearly used up, and moves a level, which the data plane reads where it looks for other limits already.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -11,10 +11,14 @@ use tokio::sync::watch;
 
 use super::cgroup::Cgroup;
 use super::compile::Controller;
+use crate::clock::{Clock, Instant};
 use crate::observe::metrics::resident_bytes;
 
-/// How often memory is looked at. What comes in meanwhile is the slack above the limit.
+/// How often memory is looked at.
 const EVERY: Duration = Duration::from_millis(100);
+/// How often above [`NEAR`] percent. What is taken meanwhile may go beyond the limit.
+const EVERY_NEAR: Duration = Duration::from_millis(10);
+const NEAR: u64 = 65;
 /// From which part of the limit on, in percent, connections are refused.
 const HIGH: u64 = 85;
 /// From which part on requests are refused.
@@ -23,8 +27,8 @@ const CRITICAL: u64 = 95;
 const CRITICAL_ENDS: u64 = 90;
 /// Below which part everything is as usual again.
 const HIGH_ENDS: u64 = 80;
-/// Looks in a row that show less load until what is left counts as kept by the allocator.
-const SETTLED: u32 = 10;
+/// How long the load has to be less until what is in use counts as kept by the allocator.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How short memory is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,9 +128,10 @@ pub(super) async fn watch(controller: Weak<Controller>) {
                 .and_then(|limit| Some((limit, limit.used()?)))
             {
                 Some((limit, used)) => {
-                    let level = scale.judge(used, limit.bytes, controller.load());
+                    let level = scale.judge(used, limit.bytes, controller.load(), Clock.now());
                     controller.feel(level, used, limit.bytes);
-                    Some(EVERY)
+                    let near = used >= limit.bytes / 100 * NEAR;
+                    Some(if near { EVERY_NEAR } else { EVERY })
                 }
                 None => {
                     scale = Scale::default();
@@ -206,14 +211,14 @@ struct Scale {
     level: Level,
     /// The most load since the level rose.
     worst: u64,
-    /// Looks in a row that showed at most half of it.
-    relieved: u32,
+    /// Since when at most half of it is left.
+    relieved: Option<Instant>,
     /// By how much the marks are moved, in bytes.
     kept: u64,
 }
 
 impl Scale {
-    fn judge(&mut self, used: u64, limit: u64, load: u64) -> Level {
+    fn judge(&mut self, used: u64, limit: u64, load: u64, now: Instant) -> Level {
         let mark = |percent: u64| limit / 100 * percent;
         if used < mark(HIGH_ENDS) {
             self.kept = 0;
@@ -227,18 +232,18 @@ impl Scale {
             _ => Level::Calm,
         };
         if self.level == Level::Calm {
-            (self.worst, self.relieved) = (0, 0);
+            (self.worst, self.relieved) = (0, None);
             return self.level;
         }
         self.worst = self.worst.max(load);
-        self.relieved = if load <= self.worst / 2 {
-            self.relieved + 1
-        } else {
-            0
-        };
-        if self.relieved >= SETTLED {
+        if load > self.worst / 2 {
+            self.relieved = None;
+            return self.level;
+        }
+        let since = *self.relieved.get_or_insert(now);
+        if now.saturating_duration_since(since) >= SETTLED {
             self.kept = used.saturating_sub(mark(HIGH_ENDS - 1));
-            (self.worst, self.relieved) = (0, 0);
+            (self.worst, self.relieved) = (0, None);
             self.level = Level::Calm;
         }
         self.level
@@ -249,10 +254,10 @@ impl Scale {
 mod tests {
     use super::*;
 
-    #[test]
-    fn levels_rise_at_their_marks_and_fall_below_them() {
+    #[tokio::test]
+    async fn levels_rise_at_their_marks_and_fall_below_them() {
         let mut scale = Scale::default();
-        let mut at = |used| scale.judge(used, 1000, 10);
+        let mut at = |used| scale.judge(used, 1000, 10, Clock.now());
         assert_eq!(at(849), Level::Calm);
         assert_eq!(at(850), Level::High);
         assert_eq!(at(810), Level::High);
@@ -265,34 +270,34 @@ mod tests {
         assert_eq!(at(100), Level::Calm);
     }
 
-    #[test]
-    fn what_the_allocator_keeps_is_no_shortage() {
+    #[tokio::test(start_paused = true)]
+    async fn what_the_allocator_keeps_is_no_shortage() {
         let mut scale = Scale::default();
-        assert_eq!(scale.judge(960, 1000, 100), Level::Critical);
+        let mut at = |used, load| scale.judge(used, 1000, load, Clock.now());
+        assert_eq!(at(960, 100), Level::Critical);
         // More than half of the load is left: nothing is known to be free.
-        for _ in 0..100 {
-            assert_eq!(scale.judge(930, 1000, 51), Level::Critical);
-        }
-        for _ in 1..SETTLED {
-            assert_eq!(scale.judge(930, 1000, 50), Level::Critical);
-        }
-        assert_eq!(scale.judge(930, 1000, 50), Level::Calm);
+        assert_eq!(at(930, 50), Level::Critical);
+        tokio::time::advance(SETTLED / 2).await;
+        assert_eq!(at(930, 51), Level::Critical);
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(at(930, 50), Level::Critical);
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(at(930, 50), Level::Calm);
         // It is used again; only more than that is a shortage.
-        assert_eq!(scale.judge(930, 1000, 100), Level::Calm);
-        assert_eq!(scale.judge(980, 1000, 100), Level::Calm);
-        assert_eq!(scale.judge(990, 1000, 100), Level::High);
-        assert_eq!(scale.judge(1090, 1000, 100), Level::Critical);
+        assert_eq!(at(930, 100), Level::Calm);
+        assert_eq!(at(980, 100), Level::Calm);
+        assert_eq!(at(990, 100), Level::High);
+        assert_eq!(at(1090, 100), Level::Critical);
         // Once it was given back, the marks are the old ones.
-        assert_eq!(scale.judge(700, 1000, 100), Level::Calm);
-        assert_eq!(scale.judge(850, 1000, 100), Level::High);
+        assert_eq!(at(700, 100), Level::Calm);
+        assert_eq!(at(850, 100), Level::High);
     }
 
-    #[test]
-    fn a_process_that_is_large_from_the_start_serves() {
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_large_from_the_start_serves() {
         let mut scale = Scale::default();
-        for _ in 1..SETTLED {
-            assert_eq!(scale.judge(970, 1000, 0), Level::Critical);
-        }
-        assert_eq!(scale.judge(970, 1000, 0), Level::Calm);
+        assert_eq!(scale.judge(970, 1000, 0, Clock.now()), Level::Critical);
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(scale.judge(970, 1000, 0, Clock.now()), Level::Calm);
     }
 }
