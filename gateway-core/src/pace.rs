@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::clock::{Clock, Instant};
 use crate::settings::{BodyLimits, HttpSettings};
 
+/// Longer than anything lasts.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// The patience with one body. Only time in which the gateway waits for the client is counted: while an upstream takes
 /// nothing, nobody waits for more.
 #[derive(Debug)]
@@ -30,6 +33,12 @@ impl Pace {
             waited: Duration::ZERO,
             since: None,
         }
+    }
+
+    /// Silence alone ends nothing: for conversations.
+    pub(crate) fn patient(mut self) -> Self {
+        self.idle = FOREVER;
+        self
     }
 
     /// Waiting for more begins, `received` bytes of the body being there: the end of patience.

@@ -98,6 +98,12 @@ pub struct Http2Settings {
     pub connection_window: u32,
     /// Bytes waiting to be written per stream before a body is no longer polled.
     pub max_send_buffer: usize,
+    /// Frames that move no request, such as PING, that a client may send at once.
+    pub frame_burst: u32,
+    /// How many of them it may send in a second on top.
+    pub frame_rate: u32,
+    /// Streams that the gateway had to reset, as more than may be open or as faulty ones, before the connection ends.
+    pub max_refused_streams: usize,
 }
 
 impl Default for Http2Settings {
@@ -107,6 +113,9 @@ impl Default for Http2Settings {
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             max_send_buffer: 256 * 1024,
+            frame_burst: 5000,
+            frame_rate: 500,
+            max_refused_streams: 1024,
         }
     }
 }

@@ -9,6 +9,7 @@ mod answers;
 mod bodies;
 mod connections;
 mod heads;
+mod http2;
 mod sockets;
 
 use portcullis_tests::{TestGateway, listener, route_to};

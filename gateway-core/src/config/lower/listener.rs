@@ -112,11 +112,26 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
                 .min_body_rate
                 .and_then(|rate| NonZeroU64::new(rate.get())),
         },
-        http2: Http2Settings {
-            max_concurrent_streams: limits.max_streams.get(),
-            ..Http2Settings::default()
-        },
+        http2: http2(raw),
         protocol: protocol(raw.protocol),
+    }
+}
+
+fn http2(raw: &RawListener) -> Http2Settings {
+    // RFC 9113, section 6.9.2: windows begin with 65535 bytes, and have 31 bits.
+    let window = |size: ByteSize| {
+        let bytes = u32::try_from(size.get()).unwrap_or(u32::MAX);
+        bytes.clamp(65_535, (1 << 31) - 1)
+    };
+    let http2 = &raw.http2;
+    Http2Settings {
+        max_concurrent_streams: raw.limits.max_streams.get(),
+        stream_window: window(http2.stream_window),
+        connection_window: window(http2.connection_window),
+        max_send_buffer: http2.send_buffer.as_len().clamp(16 << 10, 1 << 31),
+        frame_burst: http2.frame_burst.get(),
+        frame_rate: http2.frame_rate.get(),
+        max_refused_streams: usize::try_from(http2.max_refused_streams.get()).unwrap_or(usize::MAX),
     }
 }
 

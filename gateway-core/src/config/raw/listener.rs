@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawTcpKeepalive, WhenFull, is_default, is_yes, yes};
+use super::{RawHttp2, RawTcpKeepalive, WhenFull, is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
     pem::Pem,
@@ -63,6 +63,9 @@ pub struct RawListener {
     /// all. Ignored for Unix sockets. Default: `true`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub reuse_port: bool,
+    /// What one HTTP/2 connection may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http2: RawHttp2,
     /// How clients that are gone without a word are found.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tcp_keepalive: RawTcpKeepalive,
@@ -85,6 +88,7 @@ impl RawListener {
             limits: RawListenerLimits::default(),
             timeouts: RawListenerTimeouts::default(),
             reuse_port: true,
+            http2: RawHttp2::default(),
             tcp_keepalive: RawTcpKeepalive::default(),
         }
     }

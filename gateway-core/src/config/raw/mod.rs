@@ -9,6 +9,7 @@
 //! ([`TimeSpan`](super::TimeSpan), [`ByteSize`](super::ByteSize)).
 
 mod gateway;
+mod http2;
 mod listener;
 mod matching;
 mod route;
@@ -19,6 +20,7 @@ mod upstream;
 mod tests;
 
 pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
+pub use http2::RawHttp2;
 pub use listener::{
     ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
     RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
