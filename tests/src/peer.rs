@@ -376,6 +376,15 @@ impl Peer {
         within("closing", self.io.shutdown()).await.unwrap();
     }
 
+    /// Is gone from now on, as a host is that was switched off: everything that comes is dropped without an answer.
+    #[cfg(target_os = "linux")]
+    pub fn vanish(&self) {
+        // BPF_RET with a constant: none of the packet is taken.
+        let drop_all = socket2::SockFilter::new(0x06, 0, 0, 0);
+        let socket = self.socket.as_ref().unwrap();
+        socket.attach_filter(&[drop_all]).unwrap();
+    }
+
     /// Closes with a reset.
     pub fn reset(self) {
         let socket = self.socket.as_ref().unwrap();

@@ -14,6 +14,7 @@ mod clients;
 mod commands;
 mod drain;
 mod grpc;
+mod long_bodies;
 mod mistakes;
 mod nginx;
 mod observe;

@@ -1,8 +1,9 @@
-//! What the system is told to find out about the other ends of connections.
+//! Other ends of connections that are gone without a word.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use portcullis_tests::{TestGateway, Upstream, route_to};
+use portcullis_tests::{TestGateway, Upstream, listener, route_to};
 
 use crate::{GET, OK, configuration};
 
@@ -63,10 +64,8 @@ async fn silent_ends_of_connections_are_probed() {
     for found in timers(&gateway, &upstream).await {
         assert_about(found, 60.0);
     }
-    let yaml = route_to(upstream.addr(), "", "tcp_keepalive: { idle: 50s }").replace(
-        &portcullis_tests::listener(""),
-        &portcullis_tests::listener("tcp_keepalive: { idle: 40s }"),
-    );
+    let yaml = route_to(upstream.addr(), "", "tcp_keepalive: { idle: 50s }")
+        .replace(&listener(""), &listener("tcp_keepalive: { idle: 40s }"));
     let gateway = TestGateway::start(yaml).await;
     let [client, endpoint] = timers(&gateway, &upstream).await;
     assert_about(client, 40.0);
@@ -76,10 +75,8 @@ async fn silent_ends_of_connections_are_probed() {
 #[tokio::test]
 async fn probes_are_off_where_they_are_switched_off() {
     let upstream = Upstream::bind().await;
-    let yaml = route_to(upstream.addr(), "", "tcp_keepalive: { idle: 0s }").replace(
-        &portcullis_tests::listener(""),
-        &portcullis_tests::listener("tcp_keepalive: { idle: 0s }"),
-    );
+    let yaml = route_to(upstream.addr(), "", "tcp_keepalive: { idle: 0s }")
+        .replace(&listener(""), &listener("tcp_keepalive: { idle: 0s }"));
     let gateway = TestGateway::start(yaml).await;
     for (probed, _) in timers(&gateway, &upstream).await {
         assert!(!probed);
@@ -103,4 +100,101 @@ async fn a_reload_changes_the_probes_of_new_connections() {
     std::fs::write(&file, yaml("30s")).unwrap();
     gateway.handle.reload().unwrap();
     assert_about(timers(&gateway, &upstream).await[0], 30.0);
+}
+
+/// A gateway that finds silent ends in two seconds, by probes alone: its deadlines are off.
+async fn watchful(upstream: &Upstream, keepalive: &str) -> TestGateway {
+    let keepalive = format!("tcp_keepalive: {{ {keepalive} }}");
+    let yaml = route_to(upstream.addr(), "timeouts: { idle: 0s }", &keepalive).replace(
+        &listener(""),
+        &listener(&format!(
+            "{keepalive}, timeouts: {{ idle: 0s, write_idle: 0s, body_idle: 0s }}"
+        )),
+    );
+    TestGateway::start(yaml).await
+}
+
+const PROBES: &str = "idle: 1s, interval: 1s, probes: 1";
+
+/// Not before the probes were due, and long before anything else would have happened.
+fn assert_found_in_time(began: Instant) {
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(800) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_vanished_is_found_and_its_request_cancelled() {
+    let upstream = Upstream::bind().await;
+    let gateway = watchful(&upstream, PROBES).await;
+    let mut client = gateway.client().await;
+    client.send(GET).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    client.vanish();
+    let began = Instant::now();
+    peer.closed().await;
+    assert_found_in_time(began);
+    let ended = gateway.ended().await;
+    assert_eq!(
+        (ended.reason.as_str(), ended.aborted),
+        ("client_gone", true)
+    );
+    gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_vanished_between_requests_is_found() {
+    let upstream = Upstream::fixed(OK).await;
+    let yaml = route_to(upstream, "", "").replace(
+        &listener(""),
+        &listener(&format!(
+            "limits: {{ max_connections: 1 }}, tcp_keepalive: {{ {PROBES} }}"
+        )),
+    );
+    let gateway = TestGateway::start(yaml).await;
+    let mut client = gateway.client().await;
+    assert_eq!(client.ask(GET).await.text(), "ok");
+    client.vanish();
+    let began = Instant::now();
+    // Its place is given to the next.
+    assert_eq!(gateway.ask(GET).await.text(), "ok");
+    assert_found_in_time(began);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_vanished_is_found_and_its_request_answered() {
+    let upstream = Upstream::bind().await;
+    let gateway = watchful(&upstream, PROBES).await;
+    let mut client = gateway.client().await;
+    client.send(GET).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    peer.vanish();
+    let began = Instant::now();
+    assert_eq!(client.response().await.status(), 502);
+    assert_found_in_time(began);
+    assert_eq!(gateway.ended().await.reason, "upstream_reset");
+}
+
+#[tokio::test]
+async fn a_client_that_vanished_within_its_reply_is_found() {
+    let upstream = Upstream::bind().await;
+    let gateway = watchful(&upstream, "idle: 0s, user_timeout: 1s").await;
+    let mut client = gateway.client().await;
+    client.send(GET).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+        .await;
+    client.head().await;
+    client.vanish();
+    let began = Instant::now();
+    // The kernel takes it, and nobody ever acknowledges it.
+    peer.send("some").await;
+    peer.closed().await;
+    assert_found_in_time(began);
+    assert_eq!(gateway.ended().await.reason, "client_gone");
 }

@@ -67,9 +67,13 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
         },
         max_connections_per_address: count(raw.limits.max_connections_per_address),
         when_full: raw.limits.when_full,
-        // Nobody may be given up for taking nothing before `write_idle` is over.
+        // Nobody may be given up for taking nothing before `write_idle` is over. A longer time is no use: Linux would
+        // then wait as long for answers to probes.
         tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |keepalive| {
-            Some(keepalive.patience()?.max(timeout(raw.timeouts.write_idle)?))
+            let write_idle = timeout(raw.timeouts.write_idle)?;
+            keepalive
+                .patience()
+                .filter(|patience| *patience >= write_idle)
         }),
         reuse_port: raw.reuse_port && matches!(raw.bind.value, BindAddress::Tcp(_)),
         place: raw.name.with(()),

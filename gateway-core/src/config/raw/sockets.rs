@@ -33,8 +33,9 @@ pub struct RawTcpKeepalive {
     /// Probes without an answer after which the connection is broken. Default: 4.
     pub probes: NonZeroU32,
     /// How long data that was sent may stay without acknowledgement, or without room at the other end (`TCP_USER_TIMEOUT`,
-    /// Linux only). `0s`: as long as the system likes, often a quarter of an hour. Default: for clients as long as
-    /// all probes take, or `write_idle` if that is longer; for endpoints `0s`.
+    /// Linux only), and then also how long probes may stay without an answer. `0s`: as long as the system likes, often a
+    /// quarter of an hour. Default: for clients as long as all probes take, unless `write_idle` is longer; then, and
+    /// for endpoints, `0s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_timeout: Option<TimeSpan>,
 }
