@@ -154,7 +154,7 @@ impl ExchangeReport {
         }
         note(request, &self.exchange);
         Err(match self.admitted {
-            Admitted::Yes => body_too_large(),
+            Admitted::Yes => body_too_large(max_body),
             Admitted::Full => GatewayError::new(
                 ErrorClass::Overloaded,
                 "admitting a request: too many are in flight",
@@ -207,9 +207,12 @@ impl Drop for ExchangeReport {
     }
 }
 
-/// A request whose body has more bytes than the listener takes.
-pub(crate) fn body_too_large() -> GatewayError {
-    GatewayError::new(ErrorClass::BodyTooLarge, "taking a request's body")
+/// A request whose body has more bytes than it may have.
+pub(crate) fn body_too_large(max: u64) -> GatewayError {
+    GatewayError::new(
+        ErrorClass::BodyTooLarge,
+        format!("reading a request body of more than {max} bytes"),
+    )
 }
 
 /// A client that has read nothing of its reply for too long.

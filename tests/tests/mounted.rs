@@ -215,3 +215,31 @@ async fn a_success_without_a_switch_does_not_pass_for_a_tunnel() {
     assert_eq!(within("a response", response).await.unwrap().status(), 502);
     assert_eq!(app.ended().await.1, "upstream_no_upgrade");
 }
+
+#[tokio::test]
+async fn bodies_have_the_limit_of_the_listener() {
+    let yaml = portcullis_tests::route_to(Upstream::mirror().await, "", "").replace(
+        &portcullis_tests::listener(""),
+        &portcullis_tests::listener("limits: { max_body_bytes: 10 }"),
+    );
+    let mut app = App::start(yaml).await;
+    for (framing, body, status) in [
+        ("content-length: 10", "0123456789", 200),
+        ("content-length: 11", "0123456789x", 413),
+        (
+            "transfer-encoding: chunked",
+            "a\r\n0123456789\r\n0\r\n\r\n",
+            200,
+        ),
+        (
+            "transfer-encoding: chunked",
+            "b\r\n0123456789x\r\n0\r\n\r\n",
+            413,
+        ),
+    ] {
+        let mut client = portcullis_tests::Peer::connect(app.address).await;
+        let request = format!("POST / HTTP/1.1\r\nhost: test\r\n{framing}\r\n\r\n{body}");
+        assert_eq!(client.ask(request).await.status(), status, "{framing}");
+        assert_eq!(app.ended().await.status, status);
+    }
+}

@@ -1,6 +1,7 @@
 //! More work than memory: refused in time, and taken again afterwards.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Client, Gateway, eventually};
+use crate::support::{Client, Gateway, PATIENCE, eventually};
 
 /// What the gateway may take beyond what it has when it starts.
 const ROOM: u64 = 48 * 1024 * 1024;
@@ -134,6 +135,10 @@ impl Upload {
 fn connections_are_refused_while_memory_is_short_and_taken_again_afterwards() {
     let limited = Limited::start();
     let mut good = Client::connect(limited.gateway.web()).unwrap();
+    let mut idle = TcpStream::connect(limited.gateway.web()).unwrap();
+    idle.set_read_timeout(Some(PATIENCE)).unwrap();
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
     let mut open: Vec<Upload> = Vec::new();
     let mut refused = 0;
     for _ in 0..MOST {
@@ -160,8 +165,10 @@ fn connections_are_refused_while_memory_is_short_and_taken_again_afterwards() {
             .is_some_and(|count| count > 0.0)
     );
     limited.assert_stayed_within();
-    // One that is idle is not kept.
+    // Those that are idle are not kept.
     assert!(good.closed());
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
 
     drop(open);
     limited.assert_recovers();

@@ -62,7 +62,12 @@ where
             let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
             let offer = Offer::of(&mut request);
             let outcome = match report.admit(&request, max_body) {
-                Ok(()) => entry.service.call(request).await,
+                Ok(()) => {
+                    if max_body < u64::MAX && offer.is_none() {
+                        request = request.map(|body| body.limited(max_body));
+                    }
+                    entry.service.call(request).await
+                }
                 Err(error) => Err(error),
             };
             drop(entry);

@@ -312,3 +312,57 @@ async fn windows_are_settings() {
     .await;
     assert_eq!(granted(&mut sends[0].1), 100 * 1024);
 }
+
+#[tokio::test]
+async fn an_upstream_that_does_not_read_holds_an_http2_client_back() {
+    const LONG: usize = 32 << 20;
+    // Unix sockets, whose buffers do not grow.
+    let folder = tempfile::tempdir().unwrap();
+    let back = folder.path().join("back.sock");
+    let upstream = tokio::net::UnixListener::bind(&back).unwrap();
+    let yaml = portcullis_tests::route_to(format!("unix:{}", back.display()), "", "");
+    let gateway = TestGateway::start(yaml).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let request = Request::post("http://test/").body(()).unwrap();
+    let (response, mut send) = client.open(request, false).await;
+    let (stream, _) = within("a connection", upstream.accept()).await.unwrap();
+    let mut peer = Peer::new(stream);
+    peer.head().await;
+    let mut sent = 0;
+    loop {
+        send.reserve_capacity(64 << 10);
+        let room = std::future::poll_fn(|task| send.poll_capacity(task));
+        let Ok(room) = tokio::time::timeout(Duration::from_millis(300), room).await else {
+            break;
+        };
+        let part = room.unwrap().unwrap();
+        send.send_data(vec![b'x'; part].into(), false).unwrap();
+        sent += part;
+        assert!(sent < LONG, "an upstream that reads nothing took it all");
+    }
+    assert!(
+        sent < 2 << 20,
+        "{sent} bytes for an upstream that reads nothing"
+    );
+    // It goes on when the upstream does.
+    let finishing = tokio::spawn(async move {
+        let mut left = LONG - sent;
+        while left > 0 {
+            send.reserve_capacity(left.min(64 << 10));
+            let room = std::future::poll_fn(|task| send.poll_capacity(task)).await;
+            let part = room.unwrap().unwrap().min(left);
+            left -= part;
+            let data = vec![b'x'; part].into();
+            send.send_data(data, left == 0).unwrap();
+        }
+    });
+    let mut got = 0;
+    while let Some(chunk) = peer.chunk().await {
+        got += chunk.len();
+    }
+    assert_eq!(got, LONG);
+    within("the upload", finishing).await.unwrap();
+    peer.send(OK).await;
+    let response = within("a reply", response).await.unwrap();
+    assert_eq!(response.status(), 200);
+}

@@ -160,7 +160,7 @@ impl ServerConn {
         self.bytes_in += bytes as u64;
         if self.bytes_in > self.max_body {
             self.body_error = true;
-            return Err(body_too_large());
+            return Err(body_too_large(self.max_body));
         }
         Ok(())
     }

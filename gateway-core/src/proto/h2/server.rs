@@ -21,7 +21,7 @@ use super::gather::{Gather, gather};
 use super::request::translate;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::conn::{ConnCx, ExchangeReport, write_timeout};
+use crate::conn::{ConnCx, ExchangeReport, body_too_large, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
@@ -220,9 +220,12 @@ impl StreamShared {
         }
     }
 
-    /// Whether a body may be as long as this.
-    pub(super) fn takes(&self, bytes: u64) -> bool {
-        bytes <= self.max_body
+    /// Looks at how many bytes of the request's body there are.
+    pub(super) fn check_length(&self, received: u64) -> Result<(), GatewayError> {
+        if received > self.max_body {
+            return Err(body_too_large(self.max_body));
+        }
+        Ok(())
     }
 
     /// The request's body is read no more.

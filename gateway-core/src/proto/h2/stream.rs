@@ -9,7 +9,6 @@ use h2::{Reason, RecvStream};
 use http_body::{Frame, SizeHint};
 
 use super::server::StreamShared;
-use crate::conn::body_too_large;
 use crate::error::{ErrorClass, GatewayError};
 
 /// A request's body. Data that is not polled stays with the client: its window is not opened.
@@ -65,9 +64,9 @@ impl StreamBody {
                     let _ = self.stream.flow_control().release_capacity(data.len());
                     let length = data.len() as u64;
                     let received = self.received.fetch_add(length, Ordering::Relaxed) + length;
-                    if !self.shared.takes(received) {
+                    if let Err(error) = self.shared.check_length(received) {
                         self.data_done = true;
-                        return Poll::Ready(Some(Err(body_too_large())));
+                        return Poll::Ready(Some(Err(error)));
                     }
                     if let Some(left) = &mut self.left {
                         *left = left.saturating_sub(length);
