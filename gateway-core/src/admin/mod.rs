@@ -3,7 +3,7 @@
 //! | path | shows |
 //! |---|---|
 //! | `/livez` | 200 while the process runs |
-//! | `/readyz` | 200 once a configuration is live, 503 before and while draining |
+//! | `/readyz` | 200 once a configuration is live, 503 before, while draining, and while requests are refused for memory |
 //! | `/metrics` | Prometheus text |
 //! | `/config` | the live configuration, secrets hidden, and why the last one was refused, if it was |
 //! | `/routes` | the routes in the order of the configuration |
