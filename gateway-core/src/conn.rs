@@ -4,16 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use http::StatusCode;
+use http_body::Body as _;
 
+use crate::clock::{Clock, Instant};
 use crate::error::{ErrorClass, GatewayError, chain};
 use crate::exchange::{ConnInfo, Exchange};
-use crate::gateway::{ListenerCell, ListenerEntry, Telemetry};
+use crate::gateway::{Admitted, ListenerCell, ListenerEntry, Telemetry};
 use crate::handler::Request;
 use crate::hygiene::note;
 use crate::settings::HttpSettings;
+
+/// How long a connection may be idle while memory is short.
+const HURRIED_IDLE: Duration = Duration::from_secs(1);
 
 /// What serving a connection needs.
 pub(crate) struct ConnCx {
@@ -55,6 +61,8 @@ pub(crate) struct ConnHandle {
     closing: AtomicBool,
     /// The client takes nothing: that is why its connection ends.
     stalled: AtomicBool,
+    /// It may not be idle for long.
+    hurried: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -76,6 +84,20 @@ impl ConnHandle {
 
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Acquire)
+    }
+
+    /// Tells the connection whether memory is short: then it closes when it is idle.
+    pub(crate) fn hurry(&self, hurry: bool) {
+        self.hurried.store(hurry, Ordering::Release);
+        if hurry {
+            self.waker.wake();
+        }
+    }
+
+    /// The end of patience with an idle connection, if memory is short.
+    pub(crate) fn hurried_until(&self) -> Option<Instant> {
+        let hurried = self.hurried.load(Ordering::Acquire);
+        hurried.then(|| Clock.now() + HURRIED_IDLE)
     }
 
     /// Whether the connection was told to close; if not, the task is woken when it is.
@@ -103,7 +125,7 @@ pub(crate) struct ExchangeReport {
     received: u64,
     sent: u64,
     aborted: bool,
-    admitted: bool,
+    admitted: Admitted,
 }
 
 impl ExchangeReport {
@@ -123,18 +145,29 @@ impl ExchangeReport {
     /// Whether the listener takes `request` now; when not, it is written down for the log, as no layer sees it.
     ///
     /// # Errors
-    /// 503 when as many as it may are in flight.
-    pub(crate) fn admit(&self, request: &Request) -> Result<(), GatewayError> {
-        if self.admitted {
+    /// 503 when as many as it may are in flight, or memory is short; 413 when its body has more than `max_body` bytes.
+    pub(crate) fn admit(&self, request: &Request, max_body: u64) -> Result<(), GatewayError> {
+        let fits =
+            max_body == u64::MAX || request.body().size_hint().exact().unwrap_or(0) <= max_body;
+        if self.admitted == Admitted::Yes && fits {
             return Ok(());
         }
         note(request, &self.exchange);
-        Err(GatewayError::new(
-            ErrorClass::Overloaded,
-            "admitting a request: too many are in flight",
-        )
-        .with_reason("max_requests_in_flight")
-        .with_retry_after(1))
+        Err(match self.admitted {
+            Admitted::Yes => body_too_large(max_body),
+            Admitted::Full => GatewayError::new(
+                ErrorClass::Overloaded,
+                "admitting a request: too many are in flight",
+            )
+            .with_reason("max_requests_in_flight")
+            .with_retry_after(1),
+            Admitted::ShortOfMemory => GatewayError::new(
+                ErrorClass::Overloaded,
+                "admitting a request: memory is short",
+            )
+            .with_reason("memory")
+            .with_retry_after(1),
+        })
     }
 
     /// The head of the reply is known.
@@ -172,6 +205,14 @@ impl Drop for ExchangeReport {
             self.aborted,
         );
     }
+}
+
+/// A request whose body has more bytes than it may have.
+pub(crate) fn body_too_large(max: u64) -> GatewayError {
+    GatewayError::new(
+        ErrorClass::BodyTooLarge,
+        format!("reading a request body of more than {max} bytes"),
+    )
 }
 
 /// A client that has read nothing of its reply for too long.

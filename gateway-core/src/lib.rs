@@ -28,6 +28,7 @@ pub mod hygiene;
 pub mod l4;
 mod listen;
 pub mod observe;
+mod pace;
 mod pool;
 pub mod principal;
 mod proto;
@@ -37,6 +38,7 @@ pub mod route_entry;
 pub mod runtime;
 pub mod select;
 pub mod settings;
+mod socket;
 mod spawn;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,8 +1,11 @@
 //! Validated settings of listeners and upstreams, as the data plane reads them.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::http1::HeadLimits;
+
+pub use crate::socket::TcpKeepalive;
 
 /// How a listener speaks HTTP.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct HttpSettings {
     pub limits: HeadLimits,
     /// Deadlines of the connection.
     pub timeouts: ConnTimeouts,
+    /// Limits of request bodies.
+    pub body: BodyLimits,
     /// HTTP/2 limits.
     pub http2: Http2Settings,
     /// Which protocols are spoken.
@@ -59,6 +64,28 @@ impl Default for ConnTimeouts {
     }
 }
 
+/// Limits of the bodies of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BodyLimits {
+    /// Bytes at most; `u64::MAX` for no limit.
+    pub max_bytes: u64,
+    /// How long the gateway may wait for one all together; `None` for no limit.
+    pub total: Option<Duration>,
+    /// Bytes that have to come for each second of waiting; `None` for any number.
+    pub min_rate: Option<NonZeroU64>,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: u64::MAX,
+            total: None,
+            min_rate: None,
+        }
+    }
+}
+
 /// HTTP/2 limits of a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,6 +98,12 @@ pub struct Http2Settings {
     pub connection_window: u32,
     /// Bytes waiting to be written per stream before a body is no longer polled.
     pub max_send_buffer: usize,
+    /// Frames that move no request, such as PING, that a client may send at once.
+    pub frame_burst: u32,
+    /// How many of them it may send in a second on top.
+    pub frame_rate: u32,
+    /// Streams that the gateway had to reset, as more than may be open or as faulty ones, before the connection ends.
+    pub max_refused_streams: usize,
 }
 
 impl Default for Http2Settings {
@@ -80,6 +113,9 @@ impl Default for Http2Settings {
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
             max_send_buffer: 256 * 1024,
+            frame_burst: 5000,
+            frame_rate: 500,
+            max_refused_streams: 1024,
         }
     }
 }

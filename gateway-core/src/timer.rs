@@ -26,6 +26,11 @@ impl LazyTimer {
         self.deadline = deadline;
     }
 
+    /// Notes a deadline unless an earlier one is noted.
+    pub(crate) fn pull_in(&mut self, by: Instant) {
+        self.deadline = Some(self.deadline.map_or(by, |noted| noted.min(by)));
+    }
+
     /// Whether a deadline is noted.
     pub(crate) fn is_set(&self) -> bool {
         self.deadline.is_some()

@@ -9,18 +9,14 @@
 //! streams; the request fails with 413 when the limit is passed, by when the upstream may have seen the part
 //! before. Tunnels of upgraded connections are not counted: they are no body.
 
-mod limited;
-
 use portcullis_core::config::ByteSize;
 use portcullis_core::filter::{
     BuildCx, BuildError, FilterFactory, Flow, HeadFilter, Phase, RequestHead, Stage,
 };
 use portcullis_core::upgrade::Upgrade;
-use portcullis_core::{Body, GatewayError};
+use portcullis_core::{ErrorClass, GatewayError};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use limited::{Limited, too_large};
 
 /// Settings of [`BodyLimit`].
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -55,10 +51,15 @@ impl HeadFilter for BodyLimit {
             return Ok(Flow::Continue);
         }
         match head.body_length() {
-            Some(length) if length > self.max => return Err(too_large(self.max)),
+            Some(length) if length > self.max => {
+                return Err(GatewayError::new(
+                    ErrorClass::BodyTooLarge,
+                    format!("reading a request body of more than {} bytes", self.max),
+                ));
+            }
             // The codec that announced the length holds the body to it.
             Some(_) => {}
-            None => head.map_body(|body| Body::new(Limited::new(body, self.max))),
+            None => head.map_body(|body| body.limited(self.max)),
         }
         Ok(Flow::Continue)
     }

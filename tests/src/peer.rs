@@ -185,6 +185,20 @@ impl Peer {
         sent
     }
 
+    /// Sends `text` over and over, a byte every `pause`, until the other side says something or closes.
+    pub async fn drip(&mut self, text: &str, pause: std::time::Duration) {
+        let mut ticks = tokio::time::interval(pause);
+        let dripping = async {
+            for byte in text.bytes().cycle() {
+                tokio::select! {
+                    _ = self.io.read_buf(&mut self.buf) => return,
+                    _ = ticks.tick() => if self.io.write_all(&[byte]).await.is_err() { return },
+                }
+            }
+        };
+        within("the end of patience", dripping).await;
+    }
+
     /// Sends a request and reads its response.
     pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(&request).await;
@@ -360,6 +374,15 @@ impl Peer {
     /// Ends the sending direction.
     pub async fn finish(&mut self) {
         within("closing", self.io.shutdown()).await.unwrap();
+    }
+
+    /// Is gone from now on, as a host is that was switched off: everything that comes is dropped without an answer.
+    #[cfg(target_os = "linux")]
+    pub fn vanish(&self) {
+        // BPF_RET with a constant: none of the packet is taken.
+        let drop_all = socket2::SockFilter::new(0x06, 0, 0, 0);
+        let socket = self.socket.as_ref().unwrap();
+        socket.attach_filter(&[drop_all]).unwrap();
     }
 
     /// Closes with a reset.

@@ -37,6 +37,14 @@ impl Upstream {
         Peer::tcp(stream)
     }
 
+    /// Takes the next connection, and says where it came from.
+    pub async fn accept_from(&self) -> (Peer, SocketAddr) {
+        let (stream, from) = within("a connection from the gateway", self.listener.accept())
+            .await
+            .unwrap();
+        (Peer::tcp(stream), from)
+    }
+
     /// Answers every request with what `answer` says, on as many connections as there are, until the test
     /// ends. The counter says how many connections there were.
     pub async fn answering<F, A>(answer: F) -> (SocketAddr, Arc<AtomicUsize>)

@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use http::Request;
 use portcullis::observe::{Event, Observer};
 use portcullis::{Gateway, GatewayHandle};
-use portcullis_tests::{H2Client, Peer, Upstream, route_to, within};
+use portcullis_tests::{H2Client, Peer, Upstream, listener, route_to, within};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::tungstenite::Message;
@@ -44,9 +44,13 @@ struct App {
 
 impl App {
     async fn to(upstream: SocketAddr, route: &str) -> Self {
+        Self::start(route_to(upstream, route, "")).await
+    }
+
+    async fn start(yaml: String) -> Self {
         let (sender, log) = unbounded_channel();
         let gateway = Gateway::builder(portcullis::registry().build().unwrap())
-            .yaml(route_to(upstream, route, ""))
+            .yaml(yaml)
             .observer(Log(Mutex::new(sender)))
             .build()
             .unwrap()
@@ -214,4 +218,30 @@ async fn a_success_without_a_switch_does_not_pass_for_a_tunnel() {
     let (response, _send) = extended(&client).await;
     assert_eq!(within("a response", response).await.unwrap().status(), 502);
     assert_eq!(app.ended().await.1, "upstream_no_upgrade");
+}
+
+#[tokio::test]
+async fn bodies_have_the_limit_of_the_listener() {
+    let yaml = route_to(Upstream::mirror().await, "", "")
+        .replace(&listener(""), &listener("limits: { max_body_bytes: 10 }"));
+    let mut app = App::start(yaml).await;
+    for (framing, body, status) in [
+        ("content-length: 10", "0123456789", 200),
+        ("content-length: 11", "0123456789x", 413),
+        (
+            "transfer-encoding: chunked",
+            "a\r\n0123456789\r\n0\r\n\r\n",
+            200,
+        ),
+        (
+            "transfer-encoding: chunked",
+            "b\r\n0123456789x\r\n0\r\n\r\n",
+            413,
+        ),
+    ] {
+        let mut client = Peer::connect(app.address).await;
+        let request = format!("POST / HTTP/1.1\r\nhost: test\r\n{framing}\r\n\r\n{body}");
+        assert_eq!(client.ask(request).await.status(), status, "{framing}");
+        assert_eq!(app.ended().await.0, status);
+    }
 }

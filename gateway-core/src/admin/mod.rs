@@ -3,7 +3,7 @@
 //! | path | shows |
 //! |---|---|
 //! | `/livez` | 200 while the process runs |
-//! | `/readyz` | 200 once a configuration is live, 503 before and while draining |
+//! | `/readyz` | 200 once a configuration is live, 503 before, while draining, and while requests are refused for memory |
 //! | `/metrics` | Prometheus text |
 //! | `/config` | the live configuration, secrets hidden, and why the last one was refused, if it was |
 //! | `/routes` | the routes in the order of the configuration |
@@ -19,13 +19,13 @@ use std::sync::Arc;
 
 use crate::config::values::BindAddress;
 use crate::gateway::{
-    Controller, Generation, ListenerCell, ListenerEntry, RouteMetrics, Telemetry,
+    Controller, Generation, ListenerCell, ListenerEntry, Refusals, RouteMetrics, Telemetry,
 };
 use crate::handler::SharedService;
-use crate::listen::{self, BindError, Families, Running};
+use crate::listen::{self, BindError, DoorPolicy, Families, ProcessDoor, Running};
 use crate::observe::{Counter, Gauge};
 use crate::runtime::Worker;
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, TcpKeepalive};
 
 pub(crate) use explain::explain;
 pub use explain::{ExplainQuery, ExplainedRoute, Explanation, FilterList};
@@ -36,13 +36,15 @@ pub(crate) fn start(
     address: &BindAddress,
     worker: Worker,
 ) -> Result<Running, BindError> {
-    let sockets = listen::bind("admin", address, 1, false, Families::Both)?;
+    let keepalive = TcpKeepalive::default();
+    let sockets = listen::bind("admin", address, 1, false, Families::Both, &keepalive)?;
     let telemetry = Telemetry {
         listener: "admin".into(),
         unrouted: RouteMetrics::detached(),
         in_flight: Gauge::detached(),
         connections: Counter::detached(),
         handshakes_failed: Counter::detached(),
+        refused: Refusals::detached(),
         access_log: None,
         log_query: false,
         observers: crate::observe::Observers::default(),
@@ -59,11 +61,11 @@ pub(crate) fn start(
         _generation: Generation::new(0, Arc::default()),
     };
     let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));
-    Ok(listen::start(
-        sockets,
-        cell,
-        &[worker],
-        Some(256),
-        Arc::default(),
-    ))
+    let policy = DoorPolicy {
+        max_connections: Some(256),
+        keepalive,
+        ..DoorPolicy::default()
+    };
+    let process = ProcessDoor::default();
+    Ok(listen::start(sockets, cell, &[worker], &policy, process))
 }

@@ -41,6 +41,10 @@ impl Handler for Admin {
         Ok(match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if process.is_ready() => text(StatusCode::OK, "ok\n"),
+            "/readyz" if process.is_short_of_memory() => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: memory is short, requests are refused\n",
+            ),
             "/readyz" => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not ready: no configuration is live, or the gateway drains\n",

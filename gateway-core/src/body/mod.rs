@@ -4,6 +4,7 @@
 //! of users and of tower layers are boxed once. Data, trailers and size hints obey `http_body`.
 
 mod collect;
+mod limited;
 
 use std::fmt;
 use std::pin::Pin;

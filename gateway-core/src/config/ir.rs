@@ -15,6 +15,7 @@ use crate::{
     observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
     route::RouteMatch,
     settings::HttpSettings,
+    socket::TcpKeepalive,
     tls::{PemSource, TlsVersion},
     upstream::{ActiveHealth, EndpointSpec, OutlierConfig},
 };
@@ -22,6 +23,7 @@ use crate::{
 use super::{
     capture::{Located, PluginSpec},
     diagnostic::Location,
+    raw::WhenFull,
     values::BindAddress,
 };
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Limits over all listeners.
     pub limits: Limits,
+    /// Memory of the process in bytes, 0 for no limit; `None` for what the cgroup allows.
+    pub memory: Option<u64>,
     /// How long requests may go on after the gateway was told to stop.
     pub drain: Duration,
 }
@@ -89,6 +93,12 @@ pub struct Listener {
     pub handler: Option<PluginSpec>,
     /// Limits of this listener.
     pub limits: Limits,
+    /// Connections open at a time from one address; `None` for no limit.
+    pub max_connections_per_address: Option<usize>,
+    /// What becomes of connections beyond the limit of the listener or of the process.
+    pub when_full: WhenFull,
+    /// How clients that are gone are found.
+    pub tcp_keepalive: TcpKeepalive,
     /// One socket per worker. Never for Unix sockets.
     pub reuse_port: bool,
     /// Equal when nothing about it has changed.

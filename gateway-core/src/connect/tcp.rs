@@ -7,6 +7,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::{ConnectCx, ConnectError, Connected, Connector};
 use crate::handler::BoxFuture;
+use crate::settings::TcpKeepalive;
 use crate::tls::UpstreamTls;
 use crate::transport::Transport;
 use crate::upstream::{Endpoint, EndpointAddress};
@@ -16,6 +17,7 @@ use crate::upstream::{Endpoint, EndpointAddress};
 pub struct DirectConnector {
     tls: Option<Arc<UpstreamTls>>,
     http1_tls: Option<Arc<UpstreamTls>>,
+    keepalive: TcpKeepalive,
 }
 
 impl DirectConnector {
@@ -30,7 +32,7 @@ impl DirectConnector {
     pub fn tls(tls: Arc<UpstreamTls>) -> Self {
         Self {
             tls: Some(tls),
-            http1_tls: None,
+            ..Self::default()
         }
     }
 
@@ -38,6 +40,13 @@ impl DirectConnector {
     #[must_use]
     pub fn with_http1(mut self, tls: Arc<UpstreamTls>) -> Self {
         self.http1_tls = Some(tls);
+        self
+    }
+
+    /// How endpoints that are gone without a word are found.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.keepalive = keepalive;
         self
     }
 }
@@ -49,7 +58,7 @@ impl Connector for DirectConnector {
         cx: ConnectCx<'a>,
     ) -> BoxFuture<'a, Result<Connected, ConnectError>> {
         Box::pin(async move {
-            let transport = dial(endpoint).await?;
+            let transport = dial(endpoint, &self.keepalive).await?;
             let special = self.http1_tls.as_ref().filter(|_| cx.http1_only);
             let Some(tls) = special.or(self.tls.as_ref()) else {
                 return Ok(Connected::new(transport));
@@ -76,10 +85,11 @@ impl Connector for DirectConnector {
     }
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<Transport, ConnectError> {
+async fn dial(endpoint: &Endpoint, keepalive: &TcpKeepalive) -> Result<Transport, ConnectError> {
     let dialled = match endpoint.address() {
         EndpointAddress::Socket(address) => TcpStream::connect(address).await.and_then(|stream| {
             stream.set_nodelay(true)?;
+            keepalive.apply(&stream)?;
             Ok(Transport::from(stream))
         }),
         EndpointAddress::Unix(path) => UnixStream::connect(path).await.map(Transport::from),

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use crate::http1::HeadLimits;
 use crate::pool::PoolLimits;
 use crate::settings::Protocol;
+use crate::socket::TcpKeepalive;
 
 /// How an upstream is spoken to.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct UpstreamSettings {
     pub host: HostPolicy,
     /// What consistent balancing hashes.
     pub hash: HashKey,
+    /// How endpoints that are gone are found.
+    pub tcp_keepalive: TcpKeepalive,
     /// Limits of response heads.
     pub limits: HeadLimits,
     /// How many pool shards to keep: one per worker.
@@ -39,6 +42,7 @@ impl Default for UpstreamSettings {
             connect_timeout: Duration::from_secs(5),
             host: HostPolicy::Preserve,
             hash: HashKey::ClientIp,
+            tcp_keepalive: TcpKeepalive::default(),
             limits: HeadLimits::default(),
             shards: 1,
         }

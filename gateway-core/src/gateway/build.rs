@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::compile::Controller;
 use super::handle::GatewayHandle;
+use super::pressure;
 use super::process::Process;
 use super::source::{Origin, Source};
 use super::stack::{EdgeMode, Mode};
@@ -21,6 +22,7 @@ use crate::listen::BindError;
 use crate::observe::{Observer, Observers};
 use crate::registry::{Registry, RegistryError};
 use crate::runtime::{RuntimeProfile, Worker, Workers};
+use crate::spawn::spawn;
 
 /// Why a gateway did not start.
 ///
@@ -139,6 +141,7 @@ impl Gateway {
             Some(address) => Some(admin::start(&self.controller, &address, Worker::here())?),
         };
         self.controller.process.set_ready(true);
+        spawn(pressure::watch(Arc::downgrade(&self.controller)));
         let handle = GatewayHandle::new(
             self.controller,
             self.source,
@@ -181,6 +184,7 @@ impl Gateway {
     pub fn mount(self) -> GatewayHandle {
         self.controller.run_upstreams();
         self.controller.process.set_ready(true);
+        spawn(pressure::watch(Arc::downgrade(&self.controller)));
         GatewayHandle::new(self.controller, self.source, None, None, self.watched)
     }
 

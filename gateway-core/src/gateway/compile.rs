@@ -13,18 +13,17 @@ use super::endpoints::Announcer;
 use super::listeners;
 use super::mistakes;
 use super::process::Process;
-use super::room::Room;
 use super::routes::{self, LiveRoutes};
 use super::sinks::Sinks;
 use super::snapshot::Generation;
 use super::stack::{ListenerParts, Mode};
-use super::telemetry::{Admission, RouteMetrics, Telemetry};
+use super::telemetry::{Admission, Refusals, RouteMetrics, Telemetry};
 use super::tls::{LiveTls, TlsCommit};
 use super::upstreams::{self, LiveUpstreams};
 use crate::config::raw::RawConfig;
 use crate::config::values::BindAddress;
 use crate::config::{Damage, Diagnostic, Diagnostics, Located, Reading, ir, lower_rest};
-use crate::listen::{self, Families, Running, Sockets};
+use crate::listen::{self, DoorPolicy, Families, ProcessDoor, Running, Sockets};
 use crate::observe::Event;
 use crate::registry::Registry;
 use crate::route::RouteIndex;
@@ -71,6 +70,10 @@ impl LiveListener {
     pub(crate) fn bind(&self) -> &BindAddress {
         &self.bind
     }
+
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry.1
+    }
 }
 
 /// What a listener's telemetry is made from.
@@ -85,7 +88,7 @@ struct Planned {
     name: Arc<str>,
     bind: Located<BindAddress>,
     reuse_port: bool,
-    max_connections: Option<usize>,
+    door: DoorPolicy,
     entry: Arc<ListenerEntry>,
     table: Arc<RouteIndex<Arc<RouteEntry>>>,
     tls: Option<TlsCommit>,
@@ -187,8 +190,8 @@ impl Controller {
         if problems.has_errors() {
             return None;
         }
-        state.commit(planned, upstreams, routes, sinks, self.process.room());
-        self.process.limit(config.limits);
+        state.commit(planned, upstreams, routes, sinks, &self.process.door());
+        self.process.limit(&config);
         state.raw = Some(Arc::new(raw));
         state.config = Some(Arc::new(config));
         state.rejected.clear();
@@ -244,7 +247,7 @@ impl Controller {
             name: listener.name.clone(),
             bind: listener.bind.clone(),
             reuse_port: listener.reuse_port,
-            max_connections: listener.limits.max_connections,
+            door: DoorPolicy::from(listener),
             entry: Arc::new(ListenerEntry {
                 service,
                 settings: listener.http.clone(),
@@ -281,6 +284,7 @@ impl Controller {
                 "TLS handshakes with clients that failed.",
                 &labels,
             ),
+            refused: Refusals::new(metrics, &listener.name),
             access_log: sinks.access_log(),
             log_query: sinks.log_query(),
             observers: self.process.observers().clone(),
@@ -321,6 +325,7 @@ fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) 
             state.workers.len(),
             plan.reuse_port,
             families,
+            &plan.door.keepalive,
         ) {
             Ok(sockets) => plan.sockets = Some(sockets),
             Err(error) => problems.push(plan.bind.error(crate::error::chain(&error))),
@@ -336,7 +341,7 @@ impl State {
         upstreams: LiveUpstreams,
         routes: LiveRoutes,
         sinks: Sinks,
-        room: &Arc<Room>,
+        process: &ProcessDoor,
     ) {
         let mut before = std::mem::take(&mut self.listeners);
         for plan in planned {
@@ -362,11 +367,11 @@ impl State {
                     sockets,
                     cell.clone(),
                     &self.workers,
-                    plan.max_connections,
-                    room.clone(),
+                    &plan.door,
+                    process.clone(),
                 ));
             } else if let Some(running) = &running {
-                running.limit(plan.max_connections);
+                running.limit(&plan.door);
             }
             self.listeners.insert(
                 plan.name,

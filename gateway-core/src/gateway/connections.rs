@@ -17,6 +17,7 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     next: AtomicUsize,
     draining: AtomicBool,
+    hurried: AtomicBool,
     changed: Notify,
 }
 
@@ -40,6 +41,9 @@ impl Connections {
         if self.draining.load(Ordering::SeqCst) {
             handle.close();
         }
+        if self.hurried.load(Ordering::SeqCst) {
+            handle.hurry(true);
+        }
         Guard {
             set: self.clone(),
             handle,
@@ -56,15 +60,20 @@ impl Connections {
     /// Tells all of them to finish what they do and close.
     pub(crate) fn close_all(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.each(ConnHandle::close);
+    }
+
+    /// Whether those that are idle have to close soon, because memory is short.
+    pub(crate) fn hurry(&self, hurry: bool) {
+        if self.hurried.swap(hurry, Ordering::SeqCst) != hurry {
+            self.each(|handle| handle.hurry(hurry));
+        }
+    }
+
+    fn each(&self, tell: impl Fn(&ConnHandle)) {
         for shard in &self.shards {
-            for handle in shard
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .values()
-            {
-                handle.close();
-            }
+            let open = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            open.values().for_each(|handle| tell(handle));
         }
     }
 }

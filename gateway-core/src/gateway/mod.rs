@@ -1,7 +1,9 @@
 //! The running gateway: compiled snapshots, listeners, reload and drain.
 
+mod addresses;
 mod build;
 mod cell;
+mod cgroup;
 mod compile;
 mod connections;
 mod endpoints;
@@ -11,6 +13,7 @@ mod mistakes;
 mod mounted;
 mod mounted_tunnel;
 mod panic_guard;
+mod pressure;
 mod process;
 mod room;
 mod routes;
@@ -33,9 +36,11 @@ pub use process::Process;
 pub use stack::{ChainLayer, Chained, EdgeMode, LayerInfo, ListenerParts, Mode};
 pub use telemetry::RouteMetrics;
 
+pub(crate) use addresses::{Addresses, Visit};
 pub(crate) use cell::{ListenerCell, ListenerEntry};
 pub(crate) use compile::Controller;
 pub(crate) use connections::Connections;
+pub(crate) use pressure::{Level, Pressure};
 pub(crate) use room::{Occupied, Room};
 pub(crate) use snapshot::Generation;
-pub(crate) use telemetry::Telemetry;
+pub(crate) use telemetry::{Admitted, Refusal, Refusals, Telemetry};

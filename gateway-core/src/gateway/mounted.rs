@@ -49,6 +49,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let entry = self.cell.current();
+        let max_body = entry.settings.body.max_bytes;
         Box::pin(async move {
             let mut request = request.map(Body::new);
             let info = request
@@ -60,8 +61,13 @@ where
             request.extensions_mut().insert(exchange.clone());
             let mut report = ExchangeReport::new(exchange.clone(), entry.telemetry.clone());
             let offer = Offer::of(&mut request);
-            let outcome = match report.admit(&request) {
-                Ok(()) => entry.service.call(request).await,
+            let outcome = match report.admit(&request, max_body) {
+                Ok(()) => {
+                    if max_body < u64::MAX && offer.is_none() {
+                        request = request.map(|body| body.limited(max_body));
+                    }
+                    entry.service.call(request).await
+                }
                 Err(error) => Err(error),
             };
             drop(entry);

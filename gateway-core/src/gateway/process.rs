@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::pressure::{Level, Pressure};
 use super::room::Room;
 use super::telemetry::Admission;
-use crate::config::ir::Limits;
+use crate::config::ir::Config;
 use crate::filter::StateStore;
+use crate::listen::ProcessDoor;
+use crate::observe::metrics::Scrape;
 use crate::observe::{Counter, Metrics, Observers};
 
 /// State of the process: metrics, plugin state, readiness.
@@ -21,6 +24,7 @@ struct Inner {
     shards: usize,
     admission: Arc<Admission>,
     room: Arc<Room>,
+    pressure: Arc<Pressure>,
     ready: AtomicBool,
     generation: AtomicU64,
     live_generations: Arc<AtomicUsize>,
@@ -41,8 +45,13 @@ impl Process {
         let live_generations = Arc::new(AtomicUsize::new(0));
         let (applied, rejected) = (reloads("applied"), reloads("rejected"));
         let live = live_generations.clone();
+        let pressure: Arc<Pressure> = Arc::default();
+        let memory = pressure.clone();
         metrics
             .on_scrape(move |scrape| {
+                if let Some((limit, used)) = memory.usage() {
+                    show_memory(scrape, limit, used, memory.level());
+                }
                 scrape.gauge(
                     "portcullis_config_live_generations",
                     "Generations of the configuration that something still uses; 1 when all is quiet.",
@@ -57,6 +66,7 @@ impl Process {
             shards,
             admission: Arc::default(),
             room: Arc::default(),
+            pressure,
             ready: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             live_generations,
@@ -78,10 +88,16 @@ impl Process {
         &self.0.store
     }
 
-    /// Whether a configuration is live and the process is not draining.
+    /// Whether a configuration is live, the process is not draining, and its memory suffices for requests.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Acquire)
+        self.0.ready.load(Ordering::Acquire) && !self.is_short_of_memory()
+    }
+
+    /// Whether requests are refused because the process uses nearly as much memory as `limits.memory` allows.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.0.pressure.level() == Level::Critical
     }
 
     /// The number of the configuration that is live; 0 before the first.
@@ -109,16 +125,27 @@ impl Process {
         &self.0.admission
     }
 
-    /// The places of connections over all listeners.
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.0.room
+    /// What the listeners share: places of connections, and memory.
+    pub(crate) fn door(&self) -> ProcessDoor {
+        ProcessDoor {
+            room: self.0.room.clone(),
+            pressure: self.0.pressure.clone(),
+        }
+    }
+
+    /// How short memory is.
+    pub(crate) fn pressure(&self) -> &Arc<Pressure> {
+        &self.0.pressure
     }
 
     /// Applies the limits of a configuration that goes live.
-    pub(crate) fn limit(&self, limits: Limits) {
-        self.0.room.set_limit(limits.max_connections);
-        let requests = limits.max_requests_in_flight.map(|limit| limit as u64);
-        self.0.admission.set_limit(requests);
+    pub(crate) fn limit(&self, config: &Config) {
+        self.0.room.set_limit(config.limits.max_connections);
+        let requests = config.limits.max_requests_in_flight;
+        self.0
+            .admission
+            .set_limit(requests.map(|limit| limit as u64));
+        self.0.pressure.set_limit(config.memory);
     }
 
     pub(crate) fn set_ready(&self, ready: bool) {
@@ -137,6 +164,27 @@ impl Process {
     pub(crate) fn rejected(&self) {
         self.0.rejected.inc();
     }
+}
+
+fn show_memory(scrape: &mut Scrape, limit: u64, used: u64, level: Level) {
+    scrape.gauge(
+        "portcullis_memory_limit_bytes",
+        "Memory that the process may use.",
+        &[],
+        limit as f64,
+    );
+    scrape.gauge(
+        "portcullis_memory_used_bytes",
+        "Memory in use as it counts against the limit.",
+        &[],
+        used as f64,
+    );
+    scrape.gauge(
+        "portcullis_memory_pressure",
+        "1 when connections are refused because memory is short, 2 when requests are too, else 0.",
+        &[],
+        f64::from(level as u8),
+    );
 }
 
 impl fmt::Debug for Process {

@@ -39,17 +39,22 @@ impl Room {
             let mut freed = pin!(self.freed.notified());
             // Waits from here on: a place that is freed after the look below must not be missed.
             freed.as_mut().enable();
-            let limit = self.limit.load(Ordering::Relaxed);
-            let entered = self
-                .taken
-                .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
-                    (taken < limit).then_some(taken + 1)
-                });
-            if entered.is_ok() {
-                return Occupied(self.clone());
+            if let Some(entered) = self.try_enter() {
+                return entered;
             }
             freed.await;
         }
+    }
+
+    /// Takes a place, if there is one now.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Occupied> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let entered = self
+            .taken
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+                (taken < limit).then_some(taken + 1)
+            });
+        entered.is_ok().then(|| Occupied(self.clone()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Serving the live configuration, and coming to an end.
 
 use crate::config::Diagnostics;
-use crate::listen::{self, Families, Running};
+use crate::listen::{self, DoorPolicy, Families, Running};
 use crate::runtime::Worker;
 
 use super::compile::Controller;
@@ -26,26 +26,25 @@ impl Controller {
                 workers.len(),
                 listener.reuse_port,
                 families,
+                &listener.tcp_keepalive,
             ) {
-                Ok(sockets) => bound.push((
-                    listener.name.clone(),
-                    sockets,
-                    listener.limits.max_connections,
-                )),
+                Ok(sockets) => {
+                    bound.push((listener.name.clone(), sockets, DoorPolicy::from(listener)));
+                }
                 Err(error) => problems.push(listener.bind.error(crate::error::chain(&error))),
             }
         }
         if problems.has_errors() {
             return Err(problems);
         }
-        for (name, sockets, limit) in bound {
+        for (name, sockets, policy) in bound {
             if let Some(live) = state.listeners.get_mut(&name) {
                 live.running = Some(listen::start(
                     sockets,
                     live.cell.clone(),
                     &workers,
-                    limit,
-                    self.process.room().clone(),
+                    &policy,
+                    self.process.door(),
                 ));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::StatusCode;
 
@@ -95,6 +95,7 @@ pub(crate) struct Telemetry {
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Counter,
     pub(crate) handshakes_failed: Counter,
+    pub(crate) refused: Refusals,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_query: bool,
     pub(crate) observers: Observers,
@@ -104,12 +105,84 @@ pub(crate) struct Telemetry {
     pub(crate) process: Arc<Admission>,
 }
 
+/// Why a connection or a request was turned away at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Connections,
+    ConnectionsPerAddress,
+    ConnectionsForMemory,
+    Requests,
+    RequestsForMemory,
+}
+
+impl Refusal {
+    /// The limit that was reached.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Connections => "max_connections",
+            Self::ConnectionsPerAddress => "max_connections_per_address",
+            Self::Requests => "max_requests_in_flight",
+            Self::ConnectionsForMemory | Self::RequestsForMemory => "memory",
+        }
+    }
+}
+
+/// What a listener has turned away.
+#[derive(Debug)]
+pub(crate) struct Refusals([Counter; 5]);
+
+impl Refusals {
+    pub(crate) fn new(metrics: &Metrics, listener: &str) -> Self {
+        let connections = |refusal: Refusal| {
+            metrics.counter(
+                "portcullis_connections_refused_total",
+                "Client connections that were closed at once because of a limit.",
+                &[("listener", listener), ("reason", refusal.reason())],
+            )
+        };
+        let requests = |refusal: Refusal| {
+            metrics.counter(
+                "portcullis_requests_refused_total",
+                "Requests that were answered with 503 because of a limit of the listener or the process.",
+                &[("listener", listener), ("reason", refusal.reason())],
+            )
+        };
+        Self([
+            connections(Refusal::Connections),
+            connections(Refusal::ConnectionsPerAddress),
+            connections(Refusal::ConnectionsForMemory),
+            requests(Refusal::Requests),
+            requests(Refusal::RequestsForMemory),
+        ])
+    }
+
+    /// Counters that nobody sees.
+    pub(crate) fn detached() -> Self {
+        Self(std::array::from_fn(|_| Counter::detached()))
+    }
+
+    pub(crate) fn count(&self, refusal: Refusal) {
+        self.0[refusal as usize].inc();
+    }
+}
+
+/// Whether a request may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    Yes,
+    /// As many as may be are in flight.
+    Full,
+    ShortOfMemory,
+}
+
 /// A limit of requests in flight.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// `NO_LIMIT`, or how many there may be.
     limit: AtomicU64,
     now: AtomicU64,
+    /// Memory is short: nothing is admitted.
+    shedding: AtomicBool,
 }
 
 /// Requests are not even counted then: all workers would write the same line of memory.
@@ -126,7 +199,13 @@ impl Admission {
         Self {
             limit: AtomicU64::new(limit),
             now: AtomicU64::new(0),
+            shedding: AtomicBool::new(false),
         }
+    }
+
+    /// Whether requests are turned away because memory is short.
+    pub(crate) fn shed(&self, shed: bool) {
+        self.shedding.store(shed, Ordering::Relaxed);
     }
 
     /// Changes the limit. Requests that began without one are not counted.
@@ -156,12 +235,20 @@ impl Admission {
 }
 
 impl Telemetry {
-    /// Counts a request that begins; false when there are too many already.
-    pub(crate) fn begin(&self) -> bool {
+    /// Counts a request that begins, and says whether it may be served.
+    pub(crate) fn begin(&self) -> Admitted {
         self.in_flight.inc();
         let listener = self.admission.as_ref().is_none_or(Admission::begin);
         let process = self.process.begin();
-        listener && process
+        if self.process.shedding.load(Ordering::Relaxed) {
+            self.refused.count(Refusal::RequestsForMemory);
+            return Admitted::ShortOfMemory;
+        }
+        if !(listener && process) {
+            self.refused.count(Refusal::Requests);
+            return Admitted::Full;
+        }
+        Admitted::Yes
     }
 
     /// Counts and reports a request that ended.

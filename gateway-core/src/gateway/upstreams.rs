@@ -202,8 +202,11 @@ fn connector(
     if let Some(spec) = &plan.connector {
         return registry.connector(spec, cx, problems);
     }
+    let keepalive = plan.settings.tcp_keepalive;
     let Some(tls) = &plan.tls else {
-        return Some(Arc::new(DirectConnector::plaintext()));
+        return Some(Arc::new(
+            DirectConnector::plaintext().with_keepalive(keepalive),
+        ));
     };
     let options = tls_options(tls, problems)?;
     // Upgrades go over HTTP/1.1 only, so a connection for one must not offer anything else.
@@ -211,7 +214,9 @@ fn connector(
     http1.alpn.retain(|protocol| protocol == alpn::HTTP_1_1);
     match UpstreamTls::new(options).and_then(|tls| Ok((tls, UpstreamTls::new(http1)?))) {
         Ok((tls, http1)) => Some(Arc::new(
-            DirectConnector::tls(Arc::new(tls)).with_http1(Arc::new(http1)),
+            DirectConnector::tls(Arc::new(tls))
+                .with_http1(Arc::new(http1))
+                .with_keepalive(keepalive),
         )),
         Err(error) => {
             let problem = format!("tls of upstream {}: {}", plan.name, chain(&error));

@@ -8,13 +8,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::bind::Sockets;
+use super::door::{Door, DoorPolicy, Places, ProcessDoor, apologise};
 use super::serve::{Accepted, serve};
-use crate::gateway::{Connections, ListenerCell, Occupied, Room};
+use crate::gateway::{Connections, ListenerCell, Refusal};
+use crate::observe::Event;
 use crate::runtime::Worker;
+use crate::settings::Protocol;
 use crate::spawn::spawn;
 use crate::transport::Transport;
 
@@ -28,13 +31,13 @@ pub(crate) struct Running {
     pub(crate) local: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     unlink: Option<PathBuf>,
-    room: Arc<Room>,
+    door: Arc<Door>,
 }
 
 impl Running {
-    /// Changes how many connections may be open.
-    pub(crate) fn limit(&self, max_connections: Option<usize>) {
-        self.room.set_limit(max_connections);
+    /// Changes which connections are let in from now on.
+    pub(crate) fn limit(&self, policy: &DoorPolicy) {
+        self.door.set(policy);
     }
 
     /// Stops accepting; open connections go on.
@@ -52,8 +55,8 @@ pub(crate) fn start(
     sockets: Sockets,
     cell: Arc<ListenerCell>,
     workers: &[Worker],
-    max_connections: Option<usize>,
-    process: Arc<Room>,
+    policy: &DoorPolicy,
+    process: ProcessDoor,
 ) -> Running {
     let (stop, stopped) = watch::channel(false);
     let running = Running {
@@ -64,14 +67,13 @@ pub(crate) fn start(
         },
         connections: Arc::default(),
         stop,
-        room: Arc::default(),
+        door: Arc::new(Door::new(policy, process)),
     };
-    running.limit(max_connections);
     let cx = AcceptCx {
         cell,
         connections: running.connections.clone(),
         stopped,
-        rooms: [running.room.clone(), process],
+        door: running.door.clone(),
     };
     match sockets {
         // One socket each: a worker serves what it accepts and no connection changes threads.
@@ -118,19 +120,44 @@ struct AcceptCx {
     cell: Arc<ListenerCell>,
     connections: Arc<Connections>,
     stopped: watch::Receiver<bool>,
-    /// The listener's, then the process's.
-    rooms: [Arc<Room>; 2],
+    door: Arc<Door>,
 }
 
-/// The places of one connection.
-type Places = [Occupied; 2];
+/// A connection that was just accepted.
+trait Incoming {
+    fn peer(&self) -> Option<SocketAddr>;
+
+    fn into_transport(self) -> Transport;
+}
+
+impl Incoming for (TcpStream, SocketAddr) {
+    fn peer(&self) -> Option<SocketAddr> {
+        Some(self.1)
+    }
+
+    fn into_transport(self) -> Transport {
+        Transport::from(self.0)
+    }
+}
+
+impl Incoming for (UnixStream, tokio::net::unix::SocketAddr) {
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn into_transport(self) -> Transport {
+        Transport::from(self.0)
+    }
+}
 
 impl AcceptCx {
-    /// Accepts one connection and waits until there is room for it; `None` when the listener was stopped.
+    /// Accepts one connection that is let in, and waits until there is room for it if the listener is to wait; `None`
+    /// when the listener was stopped.
     ///
     /// The place is taken after accepting: workers that wait, each on its own socket, must not hold any.
     async fn next<T, F>(&mut self, accept: impl Fn() -> F) -> Option<(T, Places)>
     where
+        T: Incoming,
         F: Future<Output = io::Result<T>>,
     {
         loop {
@@ -140,12 +167,14 @@ impl AcceptCx {
                 // A connection that waits for room when the listener stops is closed unserved.
                 accepted = async {
                     let accepted = accept().await?;
-                    let [listener, process] = &self.rooms;
-                    Ok((accepted, [listener.enter().await, process.enter().await]))
+                    let peer = accepted.peer().map(|peer| peer.ip());
+                    let entered = self.door.enter(peer).await;
+                    Ok((accepted, entered))
                 } => accepted,
             };
             match accepted {
-                Ok(accepted) => return Some(accepted),
+                Ok((accepted, Ok(places))) => return Some((accepted, places)),
+                Ok((accepted, Err(refusal))) => self.refuse(accepted, refusal),
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(listener = %self.cell.name(), %error, "accepting failed; trying again soon");
@@ -159,15 +188,34 @@ impl AcceptCx {
     /// the socket is closed, so it is served like any other that is open when the listener drains.
     fn last<T, F>(&self, accept: impl Fn() -> F) -> Option<(T, Places)>
     where
+        T: Incoming,
         F: Future<Output = io::Result<T>>,
     {
         let accepted = accept().now_or_never()?.ok()?;
-        let [listener, process] = &self.rooms;
-        let places = [
-            listener.enter().now_or_never()?,
-            process.enter().now_or_never()?,
-        ];
+        let peer = accepted.peer().map(|peer| peer.ip());
+        let places = self.door.enter_now(peer).ok()?;
         Some((accepted, places))
+    }
+
+    /// Closes a connection that is not let in. Never waits: one that speaks HTTP/1 without TLS is told why by a task of
+    /// its own.
+    fn refuse(&self, accepted: impl Incoming, refusal: Refusal) {
+        let entry = self.cell.current();
+        let telemetry = &entry.telemetry;
+        telemetry.refused.count(refusal);
+        if !telemetry.observers.is_empty() {
+            telemetry.observers.emit(&Event::ConnectionRefused {
+                listener: self.cell.name(),
+                peer: accepted.peer(),
+                reason: refusal.reason(),
+            });
+        }
+        let speaks = entry.tls.is_none()
+            && entry.handler.is_none()
+            && entry.settings.protocol != Protocol::Http2;
+        if speaks && let Some(place) = self.door.apology() {
+            spawn(apologise(accepted.into_transport(), place));
+        }
     }
 
     async fn serve(&self, accepted: Accepted, _places: Places) {
@@ -192,7 +240,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 async fn accept_here(listener: TcpListener, mut cx: AcceptCx) {
     while let Some(((stream, peer), places)) = cx.next(|| listener.accept()).await {
-        let Some(accepted) = tcp(stream, peer) else {
+        let Some(accepted) = tcp(stream, peer, &cx.door) else {
             continue;
         };
         let cx = cx.clone();
@@ -209,7 +257,7 @@ async fn accept_tcp_for(listener: TcpListener, mut cx: AcceptCx, workers: Vec<Wo
         let cx = cx.clone();
         hand_over(&workers, async move {
             if let Ok(stream) = TcpStream::from_std(stream)
-                && let Some(accepted) = tcp(stream, peer)
+                && let Some(accepted) = tcp(stream, peer, &cx.door)
             {
                 cx.serve(accepted, places).await;
             }
@@ -224,7 +272,7 @@ async fn accept_unix_for(listener: UnixListener, mut cx: AcceptCx, workers: Vec<
         };
         let cx = cx.clone();
         hand_over(&workers, async move {
-            if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
+            if let Ok(stream) = UnixStream::from_std(stream) {
                 cx.serve(
                     Accepted {
                         io: Transport::from(stream),
@@ -256,9 +304,9 @@ fn hand_over(workers: &[Worker], serving: impl Future<Output = ()> + Send + 'sta
     });
 }
 
-fn tcp(stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+fn tcp(stream: TcpStream, peer: SocketAddr, door: &Door) -> Option<Accepted> {
     // A socket whose options fail is one whose client has gone.
-    stream.set_nodelay(true).ok()?;
+    door.prepare(&stream).ok()?;
     let local = stream.local_addr().ok();
     Some(Accepted {
         io: Transport::from(stream),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::values::BindAddress;
+use crate::settings::TcpKeepalive;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -74,6 +75,7 @@ pub(crate) fn bind(
     workers: usize,
     reuse_port: bool,
     families: Families,
+    keepalive: &TcpKeepalive,
 ) -> Result<Sockets, BindError> {
     let failed = |source| BindError {
         listener: listener.to_owned(),
@@ -86,8 +88,8 @@ pub(crate) fn bind(
             let mut listeners = Vec::with_capacity(count);
             let mut address = *address;
             for _ in 0..count {
-                let socket =
-                    bind_tcp(address, reuse_port && count > 1, families).map_err(failed)?;
+                let socket = bind_tcp(address, reuse_port && count > 1, families, keepalive)
+                    .map_err(failed)?;
                 // With port 0 the first socket decides and the others join it.
                 address = socket.local_addr().map_err(failed)?;
                 listeners.push(socket);
@@ -112,6 +114,7 @@ fn bind_tcp(
     address: SocketAddr,
     reuse_port: bool,
     families: Families,
+    keepalive: &TcpKeepalive,
 ) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -126,6 +129,9 @@ fn bind_tcp(
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    // For the sockets that will be accepted.
+    socket.set_tcp_nodelay(true)?;
+    keepalive.apply(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -22,18 +22,21 @@ pub(super) enum Spoken {
     Nothing,
 }
 
-/// Reads until the protocol is clear. The bytes read are given back.
-pub(super) async fn detect(io: &mut Transport, handle: &ConnHandle) -> io::Result<Spoken> {
-    let mut seen = BytesMut::new();
+/// Reads into `seen` until the protocol is clear. The bytes are given back with the answer.
+pub(super) async fn detect(
+    io: &mut Transport,
+    handle: &ConnHandle,
+    seen: &mut BytesMut,
+) -> io::Result<Spoken> {
     poll_fn(|task| {
         loop {
             if !seen.is_empty() {
                 let known = seen.len().min(PREFACE.len());
                 if seen[..known] != PREFACE[..known] {
-                    return Poll::Ready(Ok(Spoken::Http1(std::mem::take(&mut seen))));
+                    return Poll::Ready(Ok(Spoken::Http1(std::mem::take(seen))));
                 }
                 if known == PREFACE.len() {
-                    return Poll::Ready(Ok(Spoken::Http2(std::mem::take(&mut seen))));
+                    return Poll::Ready(Ok(Spoken::Http2(std::mem::take(seen))));
                 }
             }
             let mut space = [const { std::mem::MaybeUninit::<u8>::uninit() }; 8192];
@@ -50,7 +53,7 @@ pub(super) async fn detect(io: &mut Transport, handle: &ConnHandle) -> io::Resul
                 return Poll::Ready(Ok(if seen.is_empty() {
                     Spoken::Nothing
                 } else {
-                    Spoken::Http1(std::mem::take(&mut seen))
+                    Spoken::Http1(std::mem::take(seen))
                 }));
             }
             seen.extend_from_slice(read.filled());

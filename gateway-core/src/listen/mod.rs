@@ -3,8 +3,10 @@
 mod accept;
 mod bind;
 mod detect;
+mod door;
 mod rewind;
 mod serve;
 
 pub(crate) use accept::{Running, start};
 pub(crate) use bind::{BindError, Families, Sockets, bind};
+pub(crate) use door::{DoorPolicy, ProcessDoor};

@@ -124,11 +124,17 @@ async fn greet_plain(
     let spoken = match cx.settings().protocol {
         Protocol::Http1 => Spoken::Http1(BytesMut::new()),
         Protocol::Http2 => Spoken::Http2(BytesMut::new()),
-        Protocol::Auto => match tokio::time::timeout(limit, detect(&mut accepted.io, handle)).await
-        {
-            Ok(Ok(spoken)) => spoken,
-            Ok(Err(_)) | Err(_) => return Greeted::Nothing,
-        },
+        Protocol::Auto => {
+            let mut seen = BytesMut::new();
+            let detecting = detect(&mut accepted.io, handle, &mut seen);
+            match tokio::time::timeout(limit, detecting).await {
+                Ok(Ok(spoken)) => spoken,
+                Ok(Err(_)) => return Greeted::Nothing,
+                Err(_) if seen.is_empty() => return Greeted::Nothing,
+                // It may be the beginning of either. HTTP/1 has a deadline, and an answer, for heads that do not end.
+                Err(_) => Spoken::Http1(seen),
+            }
+        }
     };
     match spoken {
         Spoken::Nothing => Greeted::Nothing,

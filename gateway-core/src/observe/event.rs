@@ -70,6 +70,15 @@ pub enum Event<'a> {
         /// The other end; `None` on a Unix socket.
         peer: Option<SocketAddr>,
     },
+    /// A listener accepted a connection and closed it at once, because of a limit.
+    ConnectionRefused {
+        /// Name of the listener.
+        listener: &'a str,
+        /// The other end; `None` on a Unix socket.
+        peer: Option<SocketAddr>,
+        /// Which limit: `max_connections`, `max_connections_per_address` or `memory`. More will come.
+        reason: &'a str,
+    },
     /// A connection ended.
     ConnectionClosed {
         /// Name of the listener.

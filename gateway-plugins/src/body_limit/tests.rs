@@ -10,7 +10,6 @@ use portcullis_core::upgrade::Upgrade;
 use portcullis_core::{Body, ErrorClass, Request};
 use serde_json::json;
 
-use super::limited::Limited;
 use crate::harness::{Rig, problem};
 
 /// A body of unknown length.
@@ -84,16 +83,16 @@ async fn a_tunnel_is_not_counted() {
 
 #[tokio::test]
 async fn the_counting_body_obeys_the_laws_of_bodies() {
-    check_body(|| Limited::new(Body::from("12345"), 5), b"12345", None).await;
-    check_body(|| Limited::new(Body::empty(), 0), b"", None).await;
+    check_body(|| Body::from("12345").limited(5), b"12345", None).await;
+    check_body(|| Body::empty().limited(0), b"", None).await;
     check_body(
-        || Limited::new(streamed(&["12", "", "345"], None), 9),
+        || streamed(&["12", "", "345"], None).limited(9),
         b"12345",
         None,
     )
     .await;
     check_body(
-        || Limited::new(streamed(&["12345"], Some(trailers())), 5),
+        || streamed(&["12345"], Some(trailers())).limited(5),
         b"12345",
         Some(&trailers()),
     )
@@ -103,7 +102,7 @@ async fn the_counting_body_obeys_the_laws_of_bodies() {
 #[tokio::test]
 async fn the_counting_body_fails_once_and_then_is_over() {
     use http_body_util::BodyExt;
-    let mut body = Limited::new(streamed(&["123", "456", "789"], None), 5);
+    let mut body = streamed(&["123", "456", "789"], None).limited(5);
     assert_eq!(
         body.frame().await.unwrap().unwrap().into_data().unwrap(),
         "123"
@@ -115,7 +114,7 @@ async fn the_counting_body_fails_once_and_then_is_over() {
     assert!(body.is_end_stream());
     assert!(body.frame().await.is_none());
     // An announced length is enough.
-    let mut body = Limited::new(Body::from("123456"), 5);
+    let mut body = Body::from("123456").limited(5);
     assert!(body.frame().await.unwrap().is_err());
 }
 

@@ -1,11 +1,11 @@
 //! Listeners.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU64};
 
 use super::{
     findings::Findings,
     fingerprint,
-    limits::{count, timeout_or_never},
+    limits::{count, tcp_keepalive, timeout, timeout_or_never},
     names::{Names, called, elsewhere},
     place::Place,
     tls,
@@ -15,11 +15,12 @@ use crate::{
         capture::Located,
         ir::{Limits, Listener, ServerTlsPlan},
         raw::{Forwarded, Protocol as RawProtocol, RawConfig, RawListener},
+        units::ByteSize,
         values::BindAddress,
     },
     http1::HeadLimits,
     hygiene::{ForwardedPolicy, HygieneLayer, PathPolicy, TrustedProxies},
-    settings::{ConnTimeouts, Http2Settings, HttpSettings, Protocol},
+    settings::{BodyLimits, ConnTimeouts, Http2Settings, HttpSettings, Protocol},
 };
 
 /// Less does not hold the head of a browser's request.
@@ -64,6 +65,16 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
             max_connections: count(raw.limits.max_connections),
             max_requests_in_flight: count(raw.limits.max_requests_in_flight),
         },
+        max_connections_per_address: count(raw.limits.max_connections_per_address),
+        when_full: raw.limits.when_full,
+        // Nobody may be given up for taking nothing before `write_idle` is over. A longer time is no use: Linux would
+        // then wait as long for answers to probes.
+        tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |keepalive| {
+            let write_idle = timeout(raw.timeouts.write_idle)?;
+            keepalive
+                .patience()
+                .filter(|patience| *patience >= write_idle)
+        }),
         reuse_port: raw.reuse_port && matches!(raw.bind.value, BindAddress::Tcp(_)),
         place: raw.name.with(()),
     }
@@ -87,6 +98,7 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
     HttpSettings {
         limits: HeadLimits {
             max_head_bytes,
+            max_uri_bytes: limits.max_uri_bytes.as_len(),
             max_headers: usize::try_from(limits.max_headers.get()).unwrap_or(usize::MAX),
             ..HeadLimits::default()
         },
@@ -97,11 +109,33 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
             body_idle: timeout_or_never(timeouts.body_idle),
             write_idle: timeout_or_never(timeouts.write_idle),
         },
-        http2: Http2Settings {
-            max_concurrent_streams: limits.max_streams.get(),
-            ..Http2Settings::default()
+        body: BodyLimits {
+            max_bytes: limits.max_body_bytes.map_or(u64::MAX, ByteSize::get),
+            total: timeout(timeouts.body),
+            min_rate: limits
+                .min_body_rate
+                .and_then(|rate| NonZeroU64::new(rate.get())),
         },
+        http2: http2(raw),
         protocol: protocol(raw.protocol),
+    }
+}
+
+fn http2(raw: &RawListener) -> Http2Settings {
+    // RFC 9113, section 6.9.2: windows begin with 65535 bytes, and have 31 bits.
+    let window = |size: ByteSize| {
+        let bytes = u32::try_from(size.get()).unwrap_or(u32::MAX);
+        bytes.clamp(65_535, (1 << 31) - 1)
+    };
+    let http2 = &raw.http2;
+    Http2Settings {
+        max_concurrent_streams: raw.limits.max_streams.get(),
+        stream_window: window(http2.stream_window),
+        connection_window: window(http2.connection_window),
+        max_send_buffer: http2.send_buffer.as_len().clamp(16 << 10, 1 << 31),
+        frame_burst: http2.frame_burst.get(),
+        frame_rate: http2.frame_rate.get(),
+        max_refused_streams: usize::try_from(http2.max_refused_streams.get()).unwrap_or(usize::MAX),
     }
 }
 

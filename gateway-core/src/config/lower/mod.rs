@@ -33,6 +33,7 @@ use super::{
     diagnostic::{Diagnostics, Severity},
     ir::{Admin, Config, Limits},
     raw::RawConfig,
+    units::ByteSize,
 };
 
 /// Validates a configuration. What is wrong goes to `problems`, warnings included; `None` when there were
@@ -103,6 +104,7 @@ fn whole(raw: &RawConfig, problems: &mut Findings<'_>) -> Config {
             max_connections: limits::count(raw.limits.max_connections),
             max_requests_in_flight: limits::count(raw.limits.max_requests_in_flight),
         },
+        memory: raw.limits.memory.map(ByteSize::get),
         drain: raw.limits.drain.get(),
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use super::{
     findings::Findings,
     fingerprint,
-    limits::{NEVER, count},
+    limits::{NEVER, count, tcp_keepalive},
     listener,
     names::called,
     place::Place,
@@ -134,6 +134,7 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
         connect_timeout: connect.get().min(NEVER),
         host: host(raw, problems),
         hash: hash(raw, problems),
+        tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |_| None),
         ..UpstreamSettings::default()
     }
 }

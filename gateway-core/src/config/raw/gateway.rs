@@ -9,7 +9,11 @@ use super::{
     RawListener, RawRetry, RawRoute, RawRouteTimeouts, RawUpstream, is_default, is_yes, yes,
 };
 use crate::{
-    config::{capture::Located, units::TimeSpan, values::BindAddress},
+    config::{
+        capture::Located,
+        units::{ByteSize, TimeSpan},
+        values::BindAddress,
+    },
     observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
 };
 
@@ -93,12 +97,17 @@ pub struct RawDefaults {
 #[schemars(rename = "Limits")]
 #[non_exhaustive]
 pub struct RawLimits {
-    /// Connections open at a time; further ones wait to be accepted. Left out: no limit but the system's.
+    /// Connections open at a time. What becomes of further ones says `limits.when_full` of their listener. Left out: no
+    /// limit but the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<NonZeroU64>,
     /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_in_flight: Option<NonZeroU64>,
+    /// Resident memory of the process. From 85 % of it on no new connections are taken and idle ones are closed, from 95 %
+    /// on requests are answered with 503. `0`: no limit. Default: that of the cgroup, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
     /// How long requests may go on after the process was told to stop, before they are cut off. Those of a listener
     /// that a reload removed or moved end in their own time. Default: `30s`.
     pub drain: TimeSpan,
@@ -110,6 +119,7 @@ impl Default for RawLimits {
         Self {
             max_connections: None,
             max_requests_in_flight: None,
+            memory: None,
             drain,
         }
     }

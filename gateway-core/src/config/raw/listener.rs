@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{is_default, is_yes, yes};
+use super::{RawHttp2, RawTcpKeepalive, WhenFull, is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
     pem::Pem,
@@ -63,6 +63,12 @@ pub struct RawListener {
     /// all. Ignored for Unix sockets. Default: `true`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub reuse_port: bool,
+    /// What one HTTP/2 connection may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http2: RawHttp2,
+    /// How clients that are gone without a word are found.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tcp_keepalive: RawTcpKeepalive,
 }
 
 impl RawListener {
@@ -82,6 +88,8 @@ impl RawListener {
             limits: RawListenerLimits::default(),
             timeouts: RawListenerTimeouts::default(),
             reuse_port: true,
+            http2: RawHttp2::default(),
+            tcp_keepalive: RawTcpKeepalive::default(),
         }
     }
 }
@@ -215,16 +223,35 @@ pub enum TlsVersion {
 #[schemars(rename = "ListenerLimits")]
 #[non_exhaustive]
 pub struct RawListenerLimits {
-    /// Connections open at a time; further ones wait to be accepted. Left out: no limit.
+    /// Connections open at a time. What becomes of further ones says `when_full`. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<NonZeroU64>,
+    /// Connections open at a time from one address of a client, or from one /64 of IPv6; further ones are answered with
+    /// 503 and closed. Addresses of `trusted_proxies` are not counted. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<NonZeroU64>,
+    /// What becomes of connections beyond `max_connections`, here or of the process: they wait to be accepted (`wait`), or
+    /// are answered with 503 and closed (`refuse`); with TLS they are just closed. Default: `wait`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub when_full: WhenFull,
     /// Requests being served at a time; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests_in_flight: Option<NonZeroU64>,
     /// Size of a request's line and headers; more is answered with 431 (RFC 6585). At least `1KiB`. Default: `64KiB`.
     pub max_head_bytes: ByteSize,
+    /// Size of a request's target; a longer one is answered with 414. At most 65534 bytes count. Default: `16KiB`.
+    pub max_uri_bytes: ByteSize,
     /// Number of header fields of a request; more are answered with 431. Default: 128.
     pub max_headers: NonZeroU32,
+    /// Size of a request's body. A longer one is answered with 413: before anything of it is read when its length is
+    /// told, else when the limit is passed. `body-limit` does the same for a route. Left out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body_bytes: Option<ByteSize>,
+    /// How much of a request's body has to come in a second, on average over the time in which the gateway waits for it.
+    /// A slower client is answered with 408 once `timeouts.body` is over, or `timeouts.body_idle` without one. Left
+    /// out: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_body_rate: Option<ByteSize>,
     /// Requests at a time on one HTTP/2 connection (RFC 9113, section 5.1.2). Default: 200.
     pub max_streams: NonZeroU32,
 }
@@ -237,8 +264,13 @@ impl Default for RawListenerLimits {
             .and_then(NonZeroU32::new);
         Self {
             max_connections: None,
+            max_connections_per_address: None,
+            when_full: WhenFull::Wait,
             max_requests_in_flight: None,
             max_head_bytes: ByteSize::new(head.max_head_bytes as u64),
+            max_uri_bytes: ByteSize::new(head.max_uri_bytes as u64),
+            max_body_bytes: None,
+            min_body_rate: None,
             max_headers: headers.unwrap_or(NonZeroU32::MIN),
             max_streams: NonZeroU32::new(http2.max_concurrent_streams).unwrap_or(NonZeroU32::MIN),
         }
@@ -259,6 +291,10 @@ pub struct RawListenerTimeouts {
     pub idle: TimeSpan,
     /// Between two pieces of a request's body; over HTTP/2 until the reply begins, and not for gRPC. Default: `60s`.
     pub body_idle: TimeSpan,
+    /// For a request's body as a whole, from its head on. Only time in which the gateway waits for the client counts, not
+    /// that in which the upstream takes no more. Each second's worth of `min_body_rate` that came adds a second.
+    /// Default: off.
+    pub body: TimeSpan,
     /// How long a client may read nothing while a reply, or what comes through a tunnel, waits for it; then its
     /// connection or stream is reset. Default: `60s`.
     pub write_idle: TimeSpan,
@@ -272,12 +308,14 @@ impl Default for RawListenerTimeouts {
             idle,
             body_idle,
             write_idle,
+            ..
         } = ConnTimeouts::default();
         Self {
             detect: detect.into(),
             head: head.into(),
             idle: idle.into(),
             body_idle: body_idle.into(),
+            body: std::time::Duration::ZERO.into(),
             write_idle: write_idle.into(),
         }
     }

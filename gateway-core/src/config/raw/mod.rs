@@ -9,21 +9,25 @@
 //! ([`TimeSpan`](super::TimeSpan), [`ByteSize`](super::ByteSize)).
 
 mod gateway;
+mod http2;
 mod listener;
 mod matching;
 mod route;
+mod sockets;
 mod upstream;
 
 #[cfg(test)]
 mod tests;
 
 pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
+pub use http2::RawHttp2;
 pub use listener::{
     ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
     RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
+pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
     HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
     RawUpstreamLimits, RawUpstreamTimeouts,

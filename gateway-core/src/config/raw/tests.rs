@@ -245,7 +245,7 @@ fn reports_every_mistake_of_a_json_file() {
     let text = "{\n\t\"listeners\": [\n\t\t{\"name\": \"a\", \"bind\": 5, \"u\\ud83d\\ude00\": \"\\/\"},\n\t\t{\"name\": \"b\"}\n\t]\n}";
     let expected = r#"g.json:3:25: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the number 5 (at listeners[0].bind)
 g.json:3:28: error: unknown key `u😀` (at listeners[0]["u😀"])
-  hint: known keys: name, bind, protocol, tls, filters, handler, trusted_proxies, forwarded, merge_slashes, limits, timeouts, reuse_port
+  hint: known keys: name, bind, protocol, tls, filters, handler, trusted_proxies, forwarded, merge_slashes, limits, timeouts, reuse_port, http2, tcp_keepalive
 g.json:4:3: error: missing key `bind` (at listeners[1])
 "#;
     assert_eq!(refused(text, Format::Json), expected);
@@ -267,7 +267,7 @@ match.path = { exakt = '/a' }
     let expected = r#"g.toml:5:8: error: expected a duration such as 5s, found the string "5" (at listeners[0].timeouts.head)
   hint: write the unit: 5s
 g.toml:6:1: error: unknown key `x` (at listeners[0].timeouts.x)
-  hint: known keys: detect, head, idle, body_idle, write_idle
+  hint: known keys: detect, head, idle, body_idle, body, write_idle
 g.toml:8:8: error: expected a string, found the number 5 (at routes[0].name)
   hint: put the value in quotes
 g.toml:9:1: error: missing key `name` (at routes[1])

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Protocol, is_default,
+    Protocol, RawTcpKeepalive, is_default,
     matching::{exactly_one, text_or_map},
     route::{is_one, one},
 };
@@ -68,6 +68,9 @@ pub struct RawUpstream {
     /// a name. Default: `preserve`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub host: HostRewrite,
+    /// How endpoints that are gone without a word are found. The default connector's.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tcp_keepalive: RawTcpKeepalive,
 }
 
 impl RawUpstream {

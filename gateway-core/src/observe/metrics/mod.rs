@@ -37,6 +37,7 @@ mod render;
 mod scrape;
 
 pub use handle::{Counter, Gauge, Histogram};
+pub(crate) use process::resident_bytes;
 pub use registry::{DEFAULT_MAX_SERIES, Metrics};
 pub use scrape::{Scrape, ScrapeGuard};
 

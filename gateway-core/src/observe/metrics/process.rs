@@ -32,12 +32,12 @@ pub(super) fn collect(scrape: &mut Scrape, started: f64) {
             seconds,
         );
     }
-    if let Some(bytes) = resident_bytes(&status) {
+    if let Some(bytes) = resident(&status) {
         scrape.gauge(
             "process_resident_memory_bytes",
             "Resident memory size in bytes.",
             &[],
-            bytes,
+            bytes as f64,
         );
     }
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
@@ -90,12 +90,17 @@ fn boot_time(stat: &str) -> Option<f64> {
     line.trim().parse().ok()
 }
 
-fn resident_bytes(status: &str) -> Option<f64> {
+/// Resident memory of this process; `None` where that is not known.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    resident(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident(status: &str) -> Option<u64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0)
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn max_fds(limits: &str) -> Option<f64> {
@@ -116,8 +121,8 @@ mod tests {
         assert_eq!(start_ticks(stat), Some(777.0));
         assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\n"), Some(1.7e9));
         assert_eq!(
-            resident_bytes("VmSize:\t  10 kB\nVmRSS:\t      8 kB\n"),
-            Some(8192.0)
+            resident("VmSize:\t  10 kB\nVmRSS:\t      8 kB\n"),
+            Some(8192)
         );
         assert_eq!(
             max_fds("Max open files            1024                 4096  files"),

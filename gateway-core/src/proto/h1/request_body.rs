@@ -57,7 +57,10 @@ impl RequestBody {
         loop {
             match conn.decode() {
                 Ok(Chunk::Data(data)) => {
-                    conn.bytes_in += data.len() as u64;
+                    if let Err(error) = conn.count(data.len()) {
+                        self.done = true;
+                        return Poll::Ready(Some(Err(error)));
+                    }
                     if let Some(left) = &mut self.hint {
                         *left = left.saturating_sub(data.len() as u64);
                     }

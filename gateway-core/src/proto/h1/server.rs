@@ -41,7 +41,7 @@ pub(crate) enum End {
 /// # Cancel safety
 /// Dropping the future closes the connection and cancels the request being answered.
 pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End {
-    let shared = Arc::new(Shared::new(io, initial, &cx.settings().limits));
+    let shared = Arc::new(Shared::new(io, initial, cx.settings()));
     let mut timer = LazyTimer::default();
     let mut first = true;
     loop {
@@ -147,6 +147,9 @@ async fn read_head(
                     return Poll::Ready(Ok(None));
                 }
                 Poll::Pending => {
+                    if idle && let Some(by) = cx.handle.hurried_until() {
+                        timer.pull_in(by);
+                    }
                     ready!(timer.poll_elapsed(task));
                     return Poll::Ready(if idle { Ok(None) } else { Err(Refusal::Slow) });
                 }
@@ -212,7 +215,9 @@ impl Turn {
             upgrade: head.upgrade,
         };
         let request = begin(shared, head, exchange.clone(), &entry.settings);
-        let admitted = report.admit(&request).map(|()| request);
+        let admitted = report
+            .admit(&request, entry.settings.body.max_bytes)
+            .map(|()| request);
         let turn = Self {
             exchange,
             report: Some(report),

@@ -10,10 +10,11 @@ use http::{HeaderMap, StatusCode};
 
 use super::buffer::{OutBuf, poll_read_body, poll_read_head};
 use crate::clock::Clock;
-use crate::conn::write_timeout;
+use crate::conn::{body_too_large, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Interim;
-use crate::http1::{BodyDecoder, BodyFraming, Chunk, HeadLimits, encode_interim};
+use crate::http1::{BodyDecoder, BodyFraming, Chunk, encode_interim};
+use crate::pace::Pace;
 use crate::settings::HttpSettings;
 use crate::timer::LazyTimer;
 use crate::transport::Transport;
@@ -25,20 +26,21 @@ const PIPELINE_LIMIT: usize = 64 * 1024;
 pub(crate) struct Shared(Mutex<ServerConn>);
 
 impl Shared {
-    pub(super) fn new(io: Transport, rbuf: BytesMut, limits: &HeadLimits) -> Self {
+    pub(super) fn new(io: Transport, rbuf: BytesMut, settings: &HttpSettings) -> Self {
         Self(Mutex::new(ServerConn {
             io,
             rbuf,
             out: OutBuf::default(),
             eof: false,
-            decoder: BodyDecoder::new(BodyFraming::Empty, limits),
+            decoder: BodyDecoder::new(BodyFraming::Empty, &settings.limits),
             tunnel: Tunnel::None,
             tunnel_waker: None,
             continue_pending: false,
             body_dropped: false,
             bytes_in: 0,
             body_error: false,
-            body_idle: Duration::from_secs(60),
+            max_body: u64::MAX,
+            pace: Pace::new(settings),
             body_timer: LazyTimer::default(),
             write_timer: LazyTimer::default(),
             interim_allowed: false,
@@ -71,7 +73,9 @@ pub(super) struct ServerConn {
     pub(super) body_dropped: bool,
     pub(super) bytes_in: u64,
     pub(super) body_error: bool,
-    body_idle: Duration,
+    /// More bytes of a body are too many.
+    pub(super) max_body: u64,
+    pace: Pace,
     body_timer: LazyTimer,
     write_timer: LazyTimer,
     pub(super) interim_allowed: bool,
@@ -84,7 +88,12 @@ impl ServerConn {
         self.body_dropped = false;
         self.body_error = false;
         self.bytes_in = 0;
-        self.body_idle = settings.timeouts.body_idle;
+        // What comes through a tunnel is no body.
+        self.max_body = match framing {
+            BodyFraming::UntilClose => u64::MAX,
+            _ => settings.body.max_bytes,
+        };
+        self.pace = Pace::new(settings);
         self.body_timer.set(None);
     }
 
@@ -146,20 +155,32 @@ impl ServerConn {
             })
     }
 
+    /// Counts data of a body.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), GatewayError> {
+        self.bytes_in += bytes as u64;
+        if self.bytes_in > self.max_body {
+            self.body_error = true;
+            return Err(body_too_large(self.max_body));
+        }
+        Ok(())
+    }
+
     pub(super) fn poll_read_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let read = ready!(poll_read_body(&mut self.io, &mut self.rbuf, cx))?;
         self.eof |= read == 0;
         self.body_timer.set(None);
+        self.pace.arrived();
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the client has sent nothing of its body for too long.
+    /// Ready when the client is too slow with its body.
     pub(super) fn poll_body_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.tunnel == Tunnel::Open {
             return Poll::Pending;
         }
         if !self.body_timer.is_set() {
-            self.body_timer.set(Some(Clock.now() + self.body_idle));
+            let by = self.pace.wait(self.bytes_in);
+            self.body_timer.set(Some(by));
         }
         ready!(self.body_timer.poll_elapsed(cx));
         self.body_error = true;

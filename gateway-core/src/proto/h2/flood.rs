@@ -12,24 +12,25 @@
 //! | RST_STREAM | -10 |
 //! | HEADERS from the client | +5 |
 //! | DATA from the client, HEADERS and DATA to it | +4 |
-//! | every second | +500 |
+//! | every second | +500 (`frame_rate`) |
 //!
 //! So a client may reset every second stream that it opens, answer each DATA frame with two WINDOW_UPDATEs, and
-//! has 5000 tokens for what goes beyond.
+//! has 5000 tokens (`frame_burst`) for what goes beyond.
+//!
+//! It also tells whether a client is in the middle of the fields of a message, or of any other frame but DATA, for the
+//! deadline of heads.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::{Clock, Instant};
+use crate::settings::Http2Settings;
 
-/// Tokens of a new connection, and the most that are saved.
-const MOST: i64 = 5000;
-const PER_SECOND: i64 = 500;
 const RESET: i64 = 10;
 const OPENED: i64 = 5;
 const MOVED: i64 = 4;
@@ -43,17 +44,30 @@ const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
 const CONTINUATION: u8 = 0x9;
+/// Of HEADERS and CONTINUATION: the last one of a message's fields.
+const END_HEADERS: u8 = 0x4;
 /// Of DATA and HEADERS: the last one. Of SETTINGS and PING: an answer.
 const END_OR_ACK: u8 = 0x1;
 
-/// Whether a client has used up its budget.
+/// What was seen of a client.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flooded(Arc<AtomicBool>);
+pub(super) struct Watch(Arc<Seen>);
 
-impl Flooded {
-    /// True from then on; nothing more is read.
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Seen {
+    flooded: AtomicBool,
+    unfinished: AtomicU64,
+}
+
+impl Watch {
+    /// Whether the client has used up its budget. Nothing more is read from then on.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.0.flooded.load(Ordering::Relaxed)
+    }
+
+    /// Which frame, or sequence of frames with fields, is there in part; 0 for none. DATA is not told of.
+    pub(super) fn unfinished(&self) -> u64 {
+        self.0.unfinished.load(Ordering::Relaxed)
     }
 }
 
@@ -68,20 +82,23 @@ struct Guard {
     inbound: Frames,
     outbound: Frames,
     budget: Budget,
-    flooded: Flooded,
+    watch: Watch,
 }
 
 impl<I> Guarded<I> {
     /// Guards a connection whose preface has not been read.
-    pub(super) fn new(io: I) -> (Self, Flooded) {
-        let flooded = Flooded::default();
-        let guard = Box::new(Guard {
-            inbound: Frames::after(PREFACE),
-            outbound: Frames::after(0),
-            budget: Budget::new(),
-            flooded: flooded.clone(),
-        });
-        (Self { io, guard }, flooded)
+    pub(super) fn new(io: I, settings: &Http2Settings) -> (Self, Watch) {
+        let watch = Watch::default();
+        let guarded = Self {
+            io,
+            guard: Box::new(Guard {
+                inbound: Frames::after(PREFACE),
+                outbound: Frames::after(0),
+                budget: Budget::new(settings),
+                watch: watch.clone(),
+            }),
+        };
+        (guarded, watch)
     }
 }
 
@@ -89,20 +106,25 @@ impl<I> Guarded<I> {
 #[derive(Debug)]
 struct Budget {
     left: i64,
+    /// Tokens of a new connection, and the most that are saved.
+    most: i64,
+    per_second: i64,
     /// When time was last turned into tokens.
     paid: Instant,
 }
 
 impl Budget {
-    fn new() -> Self {
+    fn new(settings: &Http2Settings) -> Self {
         Self {
-            left: MOST,
+            left: settings.frame_burst.into(),
+            most: settings.frame_burst.into(),
+            per_second: settings.frame_rate.into(),
             paid: Clock.recent(),
         }
     }
 
     fn earn(&mut self, tokens: i64) {
-        self.left = (self.left + tokens).min(MOST);
+        self.left = self.left.saturating_add(tokens).min(self.most);
     }
 
     /// Whether it could be paid.
@@ -114,9 +136,8 @@ impl Budget {
         let now = Clock.now();
         let passed = now.saturating_duration_since(self.paid).as_millis();
         self.paid = now;
-        self.earn(
-            i64::try_from(passed).map_or(MOST, |passed| passed.saturating_mul(PER_SECOND) / 1000),
-        );
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        self.earn(passed.saturating_mul(self.per_second) / 1000);
         self.left >= 0
     }
 
@@ -158,6 +179,12 @@ struct Frames {
     have: usize,
     /// Bytes that come before the next head.
     skip: usize,
+    /// The kind of the frame whose payload they are, if they are one's.
+    within: Option<u8>,
+    /// More frames with fields of the same message follow.
+    fields: bool,
+    /// Frames, and sequences of those with fields, that are complete.
+    finished: u64,
 }
 
 impl Frames {
@@ -166,6 +193,19 @@ impl Frames {
             head: [0; 9],
             have: 0,
             skip,
+            within: None,
+            fields: false,
+            finished: 0,
+        }
+    }
+
+    /// Which frame is there in part; 0 for none. The payload of DATA may take its time.
+    fn unfinished(&self) -> u64 {
+        let within = self.within.is_some_and(|kind| kind != DATA);
+        if self.have > 0 || self.fields || within {
+            self.finished + 1
+        } else {
+            0
         }
     }
 
@@ -175,8 +215,14 @@ impl Frames {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
+            if self.skip > 0 {
+                return;
+            }
+            if self.within.take().is_some() && !self.fields {
+                self.finished += 1;
+            }
             let taken = (self.head.len() - self.have).min(bytes.len());
-            if self.skip > 0 || taken == 0 {
+            if taken == 0 {
                 return;
             }
             self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
@@ -189,6 +235,10 @@ impl Frames {
             let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
             self.have = 0;
             self.skip = length;
+            self.within = Some(kind);
+            if matches!(kind, HEADERS | CONTINUATION) {
+                self.fields = flags & END_HEADERS == 0;
+            }
             see(Frame {
                 length,
                 kind,
@@ -206,7 +256,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let guard = &mut *this.guard;
-        if guard.flooded.get() {
+        if guard.watch.is_flooded() {
             // Whoever drives the connection is about to end it.
             return Poll::Pending;
         }
@@ -217,8 +267,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
         guard.inbound.feed(&buf.filled()[before..], |frame| {
             paid &= budget.received(frame)
         });
+        let seen = &guard.watch.0;
+        let unfinished = guard.inbound.unfinished();
+        seen.unfinished.store(unfinished, Ordering::Relaxed);
         if !paid {
-            guard.flooded.0.store(true, Ordering::Relaxed);
+            seen.flooded.store(true, Ordering::Relaxed);
             buf.set_filled(before);
             return Poll::Pending;
         }
@@ -274,6 +327,8 @@ mod tests {
 
     use super::*;
 
+    const MOST: i64 = 5000;
+
     fn frame(length: usize, kind: u8, flags: u8) -> Frame {
         Frame {
             length,
@@ -301,9 +356,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_frame_that_is_there_in_part_is_told_of_unless_it_is_data() {
+        let head = |length: u8, kind: u8, flags: u8| vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        let mut frames = Frames::after(0);
+        let mut feed = |bytes: &[u8]| {
+            frames.feed(bytes, |_| {});
+            frames.unfinished()
+        };
+        assert_eq!(feed(&[]), 0);
+        assert_eq!(feed(&head(2, HEADERS, 0)[..3]), 1);
+        assert_eq!(feed(&head(2, HEADERS, 0)[3..]), 1);
+        // The fields go on in other frames.
+        assert_eq!(feed(b"ab"), 1);
+        assert_eq!(feed(&head(1, CONTINUATION, 0)), 1);
+        assert_eq!(feed(b"a"), 1);
+        assert_eq!(feed(&head(1, CONTINUATION, END_HEADERS)), 1);
+        assert_eq!(feed(b"a"), 0);
+        assert_eq!(feed(&head(3, DATA, 0)), 0);
+        assert_eq!(feed(b"ab"), 0);
+        // The end of one and the beginning of another.
+        assert_eq!(feed(&[b"a", &head(8, PING, 0)[..]].concat()), 3);
+        assert_eq!(
+            feed(&[&[0; 8], &head(1, HEADERS, END_HEADERS)[..]].concat()),
+            4
+        );
+        assert_eq!(feed(b"a"), 0);
+    }
+
     /// How many rounds of frames a client may send at once; `None` if there is no end to it.
     fn rounds(received: &[Frame], sent: &[Frame]) -> Option<i64> {
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(&Http2Settings::default());
         (0..MOST * 4).find(|_| {
             sent.iter().for_each(|&frame| budget.sent(frame));
             !received.iter().all(|&frame| budget.received(frame))
@@ -333,12 +416,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_pays_too() {
         let ping = frame(8, PING, 0);
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(&Http2Settings::default());
         assert!((0..MOST).all(|_| budget.received(ping)));
         assert!(!budget.received(ping));
         tokio::time::advance(Duration::from_secs(1)).await;
         // One token short since the last refusal.
-        assert!((1..PER_SECOND).all(|_| budget.received(ping)));
+        assert!((1..500).all(|_| budget.received(ping)));
         assert!(!budget.received(ping));
         tokio::time::advance(Duration::from_secs(3600)).await;
         // Time pays for the frame at hand, and then to the full.

@@ -46,6 +46,15 @@ pub(super) fn translate(
         )
         .with_reason("host_mismatch"));
     }
+    let target = parts.uri.path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > limits.max_uri_bytes) {
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the target: it is too long",
+        )
+        .with_status(StatusCode::URI_TOO_LONG)
+        .with_reason("uri_too_long"));
+    }
     join_cookies(&mut parts.headers);
     if parts.headers.len() > limits.max_headers {
         return Err(GatewayError::new(

@@ -16,18 +16,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
 
 use super::fields::strip_connection_fields;
-use super::flood::{Flooded, Guarded};
+use super::flood::{Guarded, Watch};
 use super::gather::{Gather, gather};
 use super::request::translate;
 use crate::body::Body;
 use crate::clock::Clock;
-use crate::conn::{ConnCx, ExchangeReport, write_timeout};
+use crate::conn::{ConnCx, ExchangeReport, body_too_large, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
 use crate::grpc::is_grpc;
 use crate::handler::Response;
 use crate::http1::date;
+use crate::pace::Pace;
 use crate::settings::HttpSettings;
 use crate::spawn::spawn;
 use crate::timer::LazyTimer;
@@ -46,11 +47,11 @@ const SMALL_DATA: usize = 4 << 20;
 pub(crate) async fn serve(io: Transport, cx: Arc<ConnCx>) {
     let settings = cx.settings();
     let (io, gathered) = gather(io, None);
-    let (io, flooded) = Guarded::new(io);
+    let (io, watch) = Guarded::new(io, &settings.http2);
     let connection = async {
         let handshake = builder(settings).handshake::<_, Bytes>(io);
         match tokio::time::timeout(settings.timeouts.head, handshake).await {
-            Ok(Ok(connection)) => accept(connection, flooded, &cx).await,
+            Ok(Ok(connection)) => accept(connection, watch, &cx).await,
             Ok(Err(error)) => tracing::debug!(%error, "http/2 handshake failed"),
             Err(_) => tracing::debug!("http/2 handshake took too long"),
         }
@@ -74,19 +75,43 @@ fn builder(settings: &HttpSettings) -> Builder {
         .max_pending_accept_reset_streams(
             usize::try_from(settings.http2.max_concurrent_streams).unwrap_or(usize::MAX),
         )
+        .max_local_error_reset_streams(Some(settings.http2.max_refused_streams))
         .data_frame_budget(SMALL_DATA)
         .enable_connect_protocol();
     builder
 }
 
+/// How long a client that was idle may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The deadline of the fields that are coming in, from their first byte to their last.
+#[derive(Default)]
+struct HeadDeadline {
+    /// Which of the connection's frames it is for; 0 for none.
+    frame: u64,
+    timer: LazyTimer,
+}
+
+impl HeadDeadline {
+    fn poll_missed(&mut self, watch: &Watch, limit: Duration, task: &mut Context<'_>) -> Poll<()> {
+        let frame = watch.unfinished();
+        if frame != self.frame {
+            self.frame = frame;
+            self.timer.set((frame > 0).then(|| Clock.now() + limit));
+        }
+        self.timer.poll_elapsed(task)
+    }
+}
+
 /// Takes streams until the client is done, was idle for too long, or the gateway drains.
 async fn accept(
     mut connection: Connection<Guarded<Gather>, Bytes>,
-    flooded: Flooded,
+    watch: Watch,
     cx: &Arc<ConnCx>,
 ) {
     let idle = cx.settings().timeouts.idle;
     let mut timer = LazyTimer::default();
+    let mut heads = HeadDeadline::default();
     let mut draining = false;
     let mut calming = false;
     poll_fn(|task| {
@@ -105,9 +130,19 @@ async fn accept(
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending if flooded.get() && !calming => {
+                Poll::Pending if watch.is_flooded() && !calming => {
                     calming = true;
                     tracing::debug!("http/2 connection floods: it is closed");
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
+                Poll::Pending
+                    if !calming
+                        && heads
+                            .poll_missed(&watch, cx.settings().timeouts.head, task)
+                            .is_ready() =>
+                {
+                    calming = true;
+                    tracing::debug!("http/2 connection has a head that does not end: it is closed");
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
                 Poll::Pending => {
@@ -118,13 +153,16 @@ async fn accept(
                     if !timer.is_set() {
                         timer.set(Some(Clock.now() + idle));
                     }
+                    if let Some(by) = cx.handle.hurried_until() {
+                        timer.pull_in(by);
+                    }
                     ready!(timer.poll_elapsed(task));
                     if draining {
                         return Poll::Ready(());
                     }
                     draining = true;
                     connection.graceful_shutdown();
-                    timer.set(Some(Clock.now() + idle));
+                    timer.set(Some(Clock.now() + idle.min(FAREWELL)));
                 }
             }
         }
@@ -136,13 +174,20 @@ async fn accept(
 pub(super) struct StreamShared {
     respond: Mutex<SendResponse<Bytes>>,
     continue_pending: AtomicBool,
-    /// How long the client may send nothing more of an upload until it is answered.
-    body_idle: Option<Duration>,
-    body_timer: Mutex<LazyTimer>,
+    /// More bytes of the request's body are too many.
+    max_body: u64,
+    /// How slow the client may be with the request's body until it is answered; `None` for tunnels.
+    upload: Option<Mutex<Upload>>,
     answered: AtomicBool,
     /// Whether nobody reads the request's body any more, and who wants to know.
     body_over: AtomicBool,
     waker: AtomicWaker,
+}
+
+/// How long a body has been waited for.
+struct Upload {
+    pace: Pace,
+    timer: LazyTimer,
 }
 
 impl StreamShared {
@@ -150,31 +195,37 @@ impl StreamShared {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn body_timer(&self) -> std::sync::MutexGuard<'_, LazyTimer> {
-        self.body_timer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A piece of the request's body came.
     pub(super) fn upload_moved(&self) {
-        if self.body_idle.is_some() {
-            self.body_timer().set(None);
+        if let Some(upload) = &self.upload {
+            let mut upload = upload.lock().unwrap_or_else(PoisonError::into_inner);
+            upload.timer.set(None);
+            upload.pace.arrived();
         }
     }
 
-    /// Ready when the next piece of an upload has been waited for too long, and no reply has begun.
-    pub(super) fn poll_upload_stuck(&self, task: &mut Context<'_>) -> Poll<()> {
-        match self.body_idle {
-            Some(idle) if !self.answered.load(Ordering::Relaxed) => {
-                let mut timer = self.body_timer();
-                if !timer.is_set() {
-                    timer.set(Some(Clock.now() + idle));
+    /// Ready when the next piece of an upload, of which `received` bytes are there, has been waited for too long, and no
+    /// reply has begun.
+    pub(super) fn poll_upload_stuck(&self, received: u64, task: &mut Context<'_>) -> Poll<()> {
+        match &self.upload {
+            Some(upload) if !self.answered.load(Ordering::Relaxed) => {
+                let mut upload = upload.lock().unwrap_or_else(PoisonError::into_inner);
+                if !upload.timer.is_set() {
+                    let by = upload.pace.wait(received);
+                    upload.timer.set(Some(by));
                 }
-                timer.poll_elapsed(task)
+                upload.timer.poll_elapsed(task)
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Looks at how many bytes of the request's body there are.
+    pub(super) fn check_length(&self, received: u64) -> Result<(), GatewayError> {
+        if received > self.max_body {
+            return Err(body_too_large(self.max_body));
+        }
+        Ok(())
     }
 
     /// The request's body is read no more.
@@ -215,13 +266,29 @@ impl Interim for StreamShared {
 
 async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, cx: Arc<ConnCx>) {
     let entry = cx.entry();
-    // In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say for hours.
-    let upload = request.method() != Method::CONNECT && !is_grpc(request.headers());
+    let settings = cx.settings();
+    let tunnel = request.method() == Method::CONNECT;
+    let upload = (!tunnel).then(|| {
+        let pace = Pace::new(settings);
+        Mutex::new(Upload {
+            // In a conversation, such as a gRPC call or a tunnel, a client may well have nothing to say for hours.
+            pace: if is_grpc(request.headers()) {
+                pace.patient()
+            } else {
+                pace
+            },
+            timer: LazyTimer::default(),
+        })
+    });
     let shared = Arc::new(StreamShared {
         continue_pending: request.headers().contains_key(EXPECT).into(),
         respond: Mutex::new(respond),
-        body_idle: upload.then_some(cx.settings().timeouts.body_idle),
-        body_timer: Mutex::default(),
+        max_body: if tunnel {
+            u64::MAX
+        } else {
+            settings.body.max_bytes
+        },
+        upload,
         answered: AtomicBool::new(false),
         body_over: AtomicBool::new(request.body().is_end_stream()),
         waker: AtomicWaker::new(),
@@ -248,7 +315,7 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
             return;
         }
     };
-    let mut answering = match report.admit(&request) {
+    let mut answering = match report.admit(&request, entry.settings.body.max_bytes) {
         Ok(()) => entry.service.call(request),
         Err(error) => Box::pin(std::future::ready(Err(error))),
     };

@@ -46,7 +46,8 @@ impl StreamBody {
             self.shared.upload_moved();
             return polled;
         }
-        ready!(self.shared.poll_upload_stuck(cx));
+        let received = self.received.load(Ordering::Relaxed);
+        ready!(self.shared.poll_upload_stuck(received, cx));
         Poll::Ready(Some(Err(GatewayError::new(
             ErrorClass::RequestTimeout,
             "waiting for more of the request body",
@@ -61,10 +62,14 @@ impl StreamBody {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     let _ = self.stream.flow_control().release_capacity(data.len());
-                    self.received
-                        .fetch_add(data.len() as u64, Ordering::Relaxed);
+                    let length = data.len() as u64;
+                    let received = self.received.fetch_add(length, Ordering::Relaxed) + length;
+                    if let Err(error) = self.shared.check_length(received) {
+                        self.data_done = true;
+                        return Poll::Ready(Some(Err(error)));
+                    }
                     if let Some(left) = &mut self.left {
-                        *left = left.saturating_sub(data.len() as u64);
+                        *left = left.saturating_sub(length);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

@@ -1,36 +1,43 @@
-//! The body that counts.
+//! A body that may not be longer than so many bytes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use portcullis_core::{Body, ErrorClass, GatewayError};
+
+use super::Body;
+use crate::conn::body_too_large;
+use crate::error::GatewayError;
 
 /// A body that fails once more than `max` bytes of data came out of it. Trailers pass.
-#[derive(Debug)]
-pub(super) struct Limited {
+struct Limited {
     inner: Body,
     max: u64,
     left: u64,
     done: bool,
 }
 
-impl Limited {
-    pub(super) fn new(inner: Body, max: u64) -> Self {
-        Self {
-            inner,
+impl Body {
+    /// The same body, which fails as [`BodyTooLarge`](crate::ErrorClass::BodyTooLarge) once more than `max` bytes of data
+    /// came out of it. Trailers pass.
+    #[must_use]
+    pub fn limited(self, max: u64) -> Self {
+        Self::new(Limited {
+            inner: self,
             max,
             left: max,
             done: false,
-        }
+        })
     }
+}
 
+impl Limited {
     fn fail(&mut self) -> Poll<Option<Result<Frame<Bytes>, GatewayError>>> {
         self.done = true;
         // What is left of it is of no use; a connection learns that nobody will read it.
         self.inner = Body::empty();
-        Poll::Ready(Some(Err(too_large(self.max))))
+        Poll::Ready(Some(Err(body_too_large(self.max))))
     }
 }
 
@@ -74,11 +81,4 @@ impl HttpBody for Limited {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-pub(super) fn too_large(max: u64) -> GatewayError {
-    GatewayError::new(
-        ErrorClass::BodyTooLarge,
-        format!("reading a request body of more than {max} bytes"),
-    )
 }
