@@ -148,7 +148,7 @@ fn connections_are_refused_while_memory_is_short_and_taken_again_afterwards() {
         open.retain_mut(|upload| !upload.is_over());
         refused += before - open.len();
         // Requests on connections that are open, and not idle for long, are served meanwhile.
-        if before % 10 == 0 {
+        if before.is_multiple_of(10) {
             assert_eq!(good.get("/").unwrap().text(), "quick");
         }
         if refused >= 20 {
@@ -182,9 +182,9 @@ fn requests_are_refused_when_memory_is_nearly_used_up() {
     // They are let in all of them, as they use little so far.
     let mut uploads: Vec<Upload> = (0..400).map(|_| limited.upload()).collect();
     let mut refusal = None;
-    for at in 0..uploads.len() {
+    for upload in &mut uploads {
         for _ in 0..3 {
-            uploads[at].pump();
+            upload.pump();
             std::thread::sleep(Duration::from_millis(1));
         }
         let reply = good.get("/").unwrap();

@@ -130,9 +130,9 @@ async fn greet_plain(
             match tokio::time::timeout(limit, detecting).await {
                 Ok(Ok(spoken)) => spoken,
                 Ok(Err(_)) => return Greeted::Nothing,
-                Err(_) if seen.is_empty() => return Greeted::Nothing,
-                // It may be the beginning of either. HTTP/1 has a deadline, and an answer, for heads that do not end.
-                Err(_) => Spoken::Http1(seen),
+                // It may be the beginning of a method, for which HTTP/1 has a deadline and an answer.
+                Err(_) if (1..=3).contains(&seen.len()) => Spoken::Http1(seen),
+                Err(_) => return Greeted::Nothing,
             }
         }
     };

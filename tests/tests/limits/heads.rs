@@ -1,9 +1,10 @@
 //! Clients that take their time before a request is complete.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis::tls::testing::{CertificateSpec, TestCa};
 use portcullis_tests::{Upstream, free_port, within};
+use tokio::time::Instant;
 
 use crate::{GET, OK, limited, metric};
 

@@ -1,11 +1,12 @@
 //! The same over HTTP/2, where a client has more ways to take its time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::Request;
 use portcullis_tests::{H2Client, H2Reply, Peer, TestGateway, Upstream, free_port, within};
+use tokio::time::Instant;
 
 use crate::{OK, limited};
 

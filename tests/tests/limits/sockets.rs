@@ -1,9 +1,10 @@
 //! Other ends of connections that are gone without a word.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_tests::{TestGateway, Upstream, listener, route_to};
+use tokio::time::Instant;
 
 use crate::{GET, OK, configuration};
 

@@ -25,11 +25,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::{Clock, Instant};
 use crate::settings::Http2Settings;
+use crate::timer::LazyTimer;
 
 const RESET: i64 = 10;
 const OPENED: i64 = 5;
@@ -68,6 +70,31 @@ impl Watch {
     /// Which frame, or sequence of frames with fields, is there in part; 0 for none. DATA is not told of.
     pub(super) fn unfinished(&self) -> u64 {
         self.0.unfinished.load(Ordering::Relaxed)
+    }
+}
+
+/// The deadline of the fields that are coming in, from their first byte to their last.
+#[derive(Default)]
+pub(super) struct HeadDeadline {
+    /// Which of the connection's frames it is for; 0 for none.
+    frame: u64,
+    timer: LazyTimer,
+}
+
+impl HeadDeadline {
+    /// Ready when the client has not finished in time what it began.
+    pub(super) fn poll_missed(
+        &mut self,
+        watch: &Watch,
+        limit: Duration,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        let frame = watch.unfinished();
+        if frame != self.frame {
+            self.frame = frame;
+            self.timer.set((frame > 0).then(|| Clock.now() + limit));
+        }
+        self.timer.poll_elapsed(task)
     }
 }
 
@@ -323,8 +350,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MOST: i64 = 5000;

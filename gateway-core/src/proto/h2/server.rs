@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as HttpBody;
 
 use super::fields::strip_connection_fields;
-use super::flood::{Guarded, Watch};
+use super::flood::{Guarded, HeadDeadline, Watch};
 use super::gather::{Gather, gather};
 use super::request::translate;
 use crate::body::Body;
@@ -83,25 +83,6 @@ fn builder(settings: &HttpSettings) -> Builder {
 
 /// How long a client that was idle may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// The deadline of the fields that are coming in, from their first byte to their last.
-#[derive(Default)]
-struct HeadDeadline {
-    /// Which of the connection's frames it is for; 0 for none.
-    frame: u64,
-    timer: LazyTimer,
-}
-
-impl HeadDeadline {
-    fn poll_missed(&mut self, watch: &Watch, limit: Duration, task: &mut Context<'_>) -> Poll<()> {
-        let frame = watch.unfinished();
-        if frame != self.frame {
-            self.frame = frame;
-            self.timer.set((frame > 0).then(|| Clock.now() + limit));
-        }
-        self.timer.poll_elapsed(task)
-    }
-}
 
 /// Takes streams until the client is done, was idle for too long, or the gateway drains.
 async fn accept(
