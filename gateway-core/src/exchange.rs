@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::clock::{Clock, Instant};
 use crate::principal::Principal;
-use crate::route_entry::RouteFacts;
+use crate::route_entry::RouteEntry;
 use crate::upstream::{Endpoint, Upstream};
 
 /// What is known of a connection before its first request.
@@ -138,7 +138,7 @@ pub struct ExchangeState {
     /// Request line facts, for the access log.
     pub request: RequestLine,
     /// The selected route.
-    pub route: Option<Arc<RouteFacts>>,
+    pub route: Option<Arc<RouteEntry>>,
     /// The upstream of the last attempt.
     pub upstream: Option<Arc<Upstream>>,
     /// The endpoint of the last attempt.

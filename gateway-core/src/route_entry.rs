@@ -5,30 +5,22 @@ use std::sync::Arc;
 use crate::filter::Chain;
 use crate::gateway::RouteMetrics;
 
-/// The facts of a route that logs, metrics and filters see.
+/// A compiled route: its name, its folded chain and its metrics. Requests pin it, and nothing else, while they run.
+///
+/// What a request touches of it stands together, in the order of its fields: among a hundred thousand routes each
+/// piece in a place of its own is a wait for memory.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct RouteFacts {
+#[repr(C)]
+pub struct RouteEntry {
     /// The route's name.
     pub name: Arc<str>,
+    pub(crate) chain: Chain,
     /// Metric handles, resolved when the route was compiled.
     pub(crate) metrics: RouteMetrics,
 }
 
-/// A compiled route: its facts and its folded chain. Requests pin it, and nothing else, while they run.
-#[derive(Debug)]
-pub struct RouteEntry {
-    pub(crate) facts: Arc<RouteFacts>,
-    pub(crate) chain: Chain,
-}
-
 impl RouteEntry {
-    /// The facts of the route.
-    #[must_use]
-    pub fn facts(&self) -> &Arc<RouteFacts> {
-        &self.facts
-    }
-
     /// The folded chain of the route.
     #[must_use]
     pub fn chain(&self) -> &Chain {

@@ -71,7 +71,7 @@ impl SelectRoute {
             MatchedPath::Prefix(text) | MatchedPath::Exact(text) => Some(text.clone()),
             _ => None,
         };
-        exchange.state().route = Some(entry.facts.clone());
+        exchange.state().route = Some(entry.clone());
         if let Some(prefix) = prefix {
             request.extensions_mut().insert(MatchedPrefix(prefix));
         }

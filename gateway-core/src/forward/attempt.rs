@@ -48,7 +48,8 @@ impl Default for RouteTimeouts {
 pub(crate) struct Forward {
     pub(crate) split: Split,
     pub(crate) timeouts: RouteTimeouts,
-    pub(crate) retry: Option<RetryPolicy>,
+    /// Boxed, because most routes have none and all are read.
+    pub(crate) retry: Option<Box<RetryPolicy>>,
     pub(crate) budget: Arc<RetryBudget>,
     pub(crate) upgrades: bool,
 }

@@ -31,40 +31,57 @@ impl Backend {
 }
 
 /// The backends of a route.
-#[derive(Clone, Debug, Default)]
-pub struct Split {
-    backends: Box<[Backend]>,
-    total: u64,
+#[derive(Clone, Debug)]
+pub struct Split(Choice);
+
+#[derive(Clone, Debug)]
+enum Choice {
+    /// In place: a route with one backend is read without a second look at memory.
+    One(Backend),
+    Many {
+        backends: Box<[Backend]>,
+        total: u64,
+    },
 }
 
 impl Split {
     /// Splits by the weights of `backends`.
     #[must_use]
-    pub fn new(backends: Vec<Backend>) -> Self {
-        Self {
+    pub fn new(mut backends: Vec<Backend>) -> Self {
+        if backends.len() == 1
+            && let Some(only) = backends.pop()
+        {
+            return Self(Choice::One(only));
+        }
+        Self(Choice::Many {
             total: backends
                 .iter()
                 .map(|backend| u64::from(backend.weight))
                 .sum(),
             backends: backends.into(),
-        }
+        })
     }
 
     /// Chooses a backend; `None` when all weights are 0.
     #[must_use]
     pub fn choose(&self) -> Option<&Backend> {
-        if let [only] = &*self.backends {
-            return (only.weight > 0).then_some(only);
-        }
-        let total = usize::try_from(self.total)
-            .ok()
-            .filter(|total| *total > 0)?;
+        let (backends, total) = match &self.0 {
+            Choice::One(only) => return (only.weight > 0).then_some(only),
+            Choice::Many { backends, total } => (backends, *total),
+        };
+        let total = usize::try_from(total).ok().filter(|total| *total > 0)?;
         let mut ticket = PickCx::new().random_below(total) as u64;
-        self.backends.iter().find(|backend| {
+        backends.iter().find(|backend| {
             let weight = u64::from(backend.weight);
             let hit = ticket < weight;
             ticket = ticket.saturating_sub(weight);
             hit
         })
+    }
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Self::new(Vec::new())
     }
 }

@@ -11,7 +11,7 @@ use crate::filter::{BuildCx, Chain, Stage};
 use crate::forward::{Backend, Forward, RetryBudget, SendOnce, Split, UpstreamClient};
 use crate::registry::Registry;
 use crate::route::RouteMatch;
-use crate::route_entry::{RouteEntry, RouteFacts};
+use crate::route_entry::RouteEntry;
 
 /// A route of the live configuration.
 #[derive(Clone, Debug)]
@@ -105,20 +105,17 @@ fn build_one(
         split: Split::new(backends),
         timeouts: route.timeouts,
         budget: Arc::new(RetryBudget::default()),
-        retry: route.retry.clone(),
+        retry: route.retry.clone().map(Box::new),
         upgrades: route.upgrade,
     };
-    let facts = Arc::new(RouteFacts {
-        name: route.name.clone(),
-        metrics: RouteMetrics::new(process.metrics(), &route.name),
-    });
     Some(LiveRoute {
         fingerprint: route.fingerprint,
         clients,
         matches: parts.matches,
         entry: Arc::new(RouteEntry {
-            facts,
+            name: route.name.clone(),
             chain: Chain::builder().stages(parts.filters).build(forward),
+            metrics: RouteMetrics::new(process.metrics(), &route.name),
         }),
     })
 }
