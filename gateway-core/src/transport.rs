@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
 
@@ -56,6 +57,19 @@ impl Transport {
             Repr::TlsClient(stream) => stream.get_ref().0.reset_on_close(reset),
             Repr::Unix(_) | Repr::Boxed(_) => {}
         }
+    }
+
+    /// Whether the other side has ended its direction or broken the connection, even if it sent data before that nobody
+    /// has read. Costs no call of the system, and knows what the poller has seen so far.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let ready = match &self.0 {
+            Repr::Tcp(stream) => stream.ready(Interest::READABLE).now_or_never(),
+            Repr::Unix(stream) => stream.ready(Interest::READABLE).now_or_never(),
+            Repr::TlsServer(stream) => return stream.get_ref().0.is_hung_up(),
+            Repr::TlsClient(stream) => return stream.get_ref().0.is_hung_up(),
+            Repr::Boxed(_) => None,
+        };
+        matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
     }
 
     /// Whether writes pass through a layer that keeps them until flushed.

@@ -322,6 +322,27 @@ async fn a_client_that_leaves_within_its_upload_is_noticed_upstream() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_an_upload_that_nobody_reads_is_noticed() {
+    let narrow = Narrow::start().await;
+    let mut client = Peer::unix(&narrow.front()).await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {LONG}\r\n\r\n"
+        ))
+        .await;
+    let mut peer = narrow.accept().await;
+    peer.head().await;
+    assert!(client.send_until_blocked(LONG).await < UNDER_WAY);
+    drop(client);
+    let ended = narrow.gateway.ended().await;
+    assert_eq!(
+        (ended.reason.as_str(), ended.aborted),
+        ("client_gone", true)
+    );
+    narrow.gateway.settles("up", 0, 0).await;
+}
+
+#[tokio::test]
 async fn an_http2_client_that_resets_its_stream_cancels_its_request() {
     let upstream = Upstream::bind().await;
     let gateway = TestGateway::to(upstream.addr()).await;

@@ -22,6 +22,9 @@ use crate::transport::Transport;
 /// Bytes of further requests taken in while one is being answered; beyond it the client waits.
 const PIPELINE_LIMIT: usize = 64 * 1024;
 
+/// How often a client whose body nobody reads is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The half of a connection's state that a request's body shares with the serving task.
 pub(crate) struct Shared(Mutex<ServerConn>);
 
@@ -43,6 +46,7 @@ impl Shared {
             pace: Pace::new(settings),
             body_timer: LazyTimer::default(),
             write_timer: LazyTimer::default(),
+            look_timer: LazyTimer::default(),
             interim_allowed: false,
         }))
     }
@@ -78,6 +82,7 @@ pub(super) struct ServerConn {
     pace: Pace,
     body_timer: LazyTimer,
     write_timer: LazyTimer,
+    look_timer: LazyTimer,
     pub(super) interim_allowed: bool,
 }
 
@@ -88,6 +93,7 @@ impl ServerConn {
         self.body_dropped = false;
         self.body_error = false;
         self.bytes_in = 0;
+        self.look_timer.set(None);
         // What comes through a tunnel is no body.
         self.max_body = match framing {
             BodyFraming::UntilClose => u64::MAX,
@@ -201,7 +207,7 @@ impl ServerConn {
             let watched = self.tunnel == Tunnel::Offered
                 || self.tunnel == Tunnel::None && self.decoder.is_done();
             if !watched {
-                return Poll::Pending;
+                return self.poll_hung_up(cx);
             }
             if self.eof {
                 return Poll::Ready(());
@@ -210,6 +216,24 @@ impl ServerConn {
                 return Poll::Pending;
             }
             if ready!(self.poll_read_head(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// While nobody reads a body, because the upstream takes no more of it, nobody finds out that the client has left:
+    /// that is looked at now and then.
+    fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.tunnel != Tunnel::None {
+            return Poll::Pending;
+        }
+        loop {
+            if !self.look_timer.is_set() {
+                self.look_timer.set(Some(Clock.now() + LOOK_EVERY));
+            }
+            ready!(self.look_timer.poll_elapsed(cx));
+            self.look_timer.set(None);
+            if self.io.is_hung_up() {
                 return Poll::Ready(());
             }
         }
