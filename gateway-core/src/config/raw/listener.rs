@@ -292,8 +292,8 @@ pub struct RawListenerTimeouts {
     /// Between two pieces of a request's body; over HTTP/2 until the reply begins, and not for gRPC. Default: `60s`.
     pub body_idle: TimeSpan,
     /// For a request's body as a whole, from its head on. Only time in which the gateway waits for the client counts, not
-    /// that in which the upstream takes no more. Each second's worth of `min_body_rate` that came adds a second.
-    /// Default: off.
+    /// that in which the upstream takes no more. Each second's worth of `min_body_rate` that came adds a second. Over
+    /// HTTP/2 until the reply begins, gRPC included. Default: off.
     pub body: TimeSpan,
     /// How long a client may read nothing while a reply, or what comes through a tunnel, waits for it; then its
     /// connection or stream is reset. Default: `60s`.

@@ -229,7 +229,7 @@ impl ServerConn {
         }
         loop {
             if !self.look_timer.is_set() {
-                self.look_timer.set(Some(Clock.now() + LOOK_EVERY));
+                self.look_timer.set(Some(Clock.recent() + LOOK_EVERY));
             }
             ready!(self.look_timer.poll_elapsed(cx));
             self.look_timer.set(None);
