@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Client, Gateway, get, python, run};
+use crate::support::{Client, Gateway, eventually, get, python, run};
 
 const EXAMPLE: &str = include_str!("example.json");
 /// Each of these mistakes is found by the first look at the shape.
@@ -423,12 +423,14 @@ fn flags_of_run_say_over_the_configuration() {
         ],
     );
     assert_eq!(gateway.admin(), None);
-    let threads = gateway.threads();
-    let workers: Vec<&String> = threads
-        .iter()
-        .filter(|name| name.starts_with("portcullis-"))
-        .collect();
-    assert_eq!(workers.len(), 3, "{threads:?}");
+    // A thread names itself once it runs, which may be after the gateway is ready.
+    eventually("three workers", || {
+        let threads = gateway.threads();
+        let workers = threads
+            .iter()
+            .filter(|name| name.starts_with("portcullis-"));
+        (workers.count() == 3).then_some(())
+    });
     for _ in 0..12 {
         assert_eq!(
             Client::connect(gateway.web())
