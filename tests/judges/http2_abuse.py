@@ -222,7 +222,7 @@ SCENARIOS = {
     "no window for replies": (no_window, "200 x200, RST CANCEL x200"),
     "no window for the connection": (no_connection_window, "200 x20, RST CANCEL x20"),
     "no end of a body": (no_end_of_body, "408"),
-    "no end of a head": (no_end_of_head, "GOAWAY NO_ERROR"),
+    "no end of a head": (no_end_of_head, CALM),
     "silence": (nothing_at_all, "GOAWAY NO_ERROR"),
     "more streams than may be": (too_many_streams, "RST REFUSED_STREAM x100"),
     "large field": (large_field, "431"),
