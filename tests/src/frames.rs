@@ -1,9 +1,9 @@
-//! An HTTP/2 server that is written frame by frame, for what no library would send.
+//! HTTP/2 that is written frame by frame, for what no library would send.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::within;
+use crate::{Peer, TestGateway, within};
 
 /// Frame types (RFC 9113 6).
 #[expect(missing_docs, reason = "the names of the RFC")]
@@ -46,6 +46,55 @@ impl Frame {
     }
 }
 
+/// The bytes of a frame.
+#[must_use]
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A client's connection on which both sides know the other's settings.
+pub async fn http2_client(gateway: &TestGateway) -> Peer {
+    let mut client = gateway.client().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.send(frame(kind::SETTINGS, 0, 0, &[])).await;
+    loop {
+        let next = next_frame(&mut client).await;
+        if next.kind == kind::SETTINGS && next.flags & ACK == 0 {
+            break;
+        }
+    }
+    client.send(frame(kind::SETTINGS, ACK, 0, &[])).await;
+    client
+}
+
+/// The next frame that a client gets.
+pub async fn next_frame(client: &mut Peer) -> Frame {
+    let head = client.exactly(9).await;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    Frame {
+        kind: head[3],
+        flags: head[4],
+        stream: u32::from_be_bytes(head[5..].try_into().unwrap()) & 0x7fff_ffff,
+        payload: client.exactly(length as usize).await,
+    }
+}
+
+/// Reads up to the farewell, and on to the end. Returns the error code.
+pub async fn farewell(client: &mut Peer) -> u8 {
+    loop {
+        let next = next_frame(client).await;
+        if next.kind == kind::GOAWAY {
+            client.rest().await;
+            return next.payload[7];
+        }
+    }
+}
+
 /// The server's end of a connection.
 #[derive(Debug)]
 pub struct FramePeer {
@@ -84,12 +133,7 @@ impl FramePeer {
 
     /// Sends a frame.
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend_from_slice(&[kind, flags]);
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(payload);
-        self.raw(&frame).await;
+        self.raw(&frame(kind, flags, stream, payload)).await;
     }
 
     /// Sends bytes as they are.

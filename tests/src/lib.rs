@@ -19,7 +19,7 @@ mod upstream;
 use std::future::Future;
 use std::time::Duration;
 
-pub use frames::{Frame, FramePeer, kind};
+pub use frames::{Frame, FramePeer, farewell, frame, http2_client, kind, next_frame};
 pub use gateway::{Ended, TestGateway, listener, route_to};
 pub use http2::{H2Client, H2Reply, h2_upstream, h2_upstream_with};
 pub use peer::{Message, Peer};

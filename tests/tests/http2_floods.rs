@@ -4,7 +4,9 @@
     reason = "a test stops where something unexpected happens"
 )]
 
-use portcullis_tests::{Peer, TestGateway, Upstream, route_to};
+use portcullis_tests::{
+    Frame, Peer, TestGateway, Upstream, farewell, frame, http2_client, next_frame, route_to,
+};
 use tokio::sync::oneshot;
 
 const DATA: u8 = 0;
@@ -24,47 +26,8 @@ const ACK: u8 = 1;
 const GET: &[u8] = b"\x82\x86\x84\x41\x04test";
 const POST: &[u8] = b"\x83\x86\x84\x41\x04test";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap();
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-/// A connection on which both sides know the other's settings.
-async fn connect(gateway: &TestGateway) -> Peer {
-    let mut client = gateway.client().await;
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    client.send(frame(SETTINGS, 0, 0, &[])).await;
-    while !matches!(next(&mut client).await, (SETTINGS, 0, ..)) {}
-    client.send(frame(SETTINGS, ACK, 0, &[])).await;
-    client
-}
-
-/// The next frame: kind, flags, stream, payload.
-async fn next(client: &mut Peer) -> (u8, u8, u32, Vec<u8>) {
-    let head = client.exactly(9).await;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    let payload = client.exactly(usize::try_from(length).unwrap()).await;
-    (head[3], head[4], stream, payload)
-}
-
-/// Reads up to the farewell. Returns the error code, then waits for the end.
-async fn farewell(client: &mut Peer) -> u8 {
-    loop {
-        let (kind, _, _, payload) = next(client).await;
-        if kind == GOAWAY {
-            client.rest().await;
-            return payload[7];
-        }
-    }
-}
-
 async fn flood(gateway: &TestGateway, unit: &[u8], times: usize) {
-    let mut client = connect(gateway).await;
+    let mut client = http2_client(gateway).await;
     let bytes = unit.repeat(100);
     for _ in 0..times / 100 {
         if client.try_send(&bytes).await.is_err() {
@@ -96,7 +59,7 @@ async fn streams_that_are_given_up_at_once_end_the_connection() {
     // Nobody answers, so that every stream is given up before its reply.
     let upstream = Upstream::bind().await;
     let gateway = TestGateway::to(upstream.addr()).await;
-    let mut client = connect(&gateway).await;
+    let mut client = http2_client(&gateway).await;
     for stream in (1..8000).step_by(2) {
         let mut pair = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
         pair.extend(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
@@ -123,7 +86,7 @@ async fn small_messages_that_wait_for_their_upstream_are_no_flood() {
         peer.send(reply).await;
         request.body.len()
     });
-    let mut client = connect(&gateway).await;
+    let mut client = http2_client(&gateway).await;
     client
         .send(frame(HEADERS, END_HEADERS | END_STREAM, 1, GET))
         .await;
@@ -132,11 +95,22 @@ async fn small_messages_that_wait_for_their_upstream_are_no_flood() {
         .send(frame(DATA, 0, 3, b"twenty bytes of text").repeat(5000))
         .await;
     client.send(frame(PING, 0, 0, b"in order")).await;
-    while next(&mut client).await != (PING, ACK, 0, b"in order".to_vec()) {}
+    let answer = Frame {
+        kind: PING,
+        flags: ACK,
+        stream: 0,
+        payload: b"in order".to_vec(),
+    };
+    while next_frame(&mut client).await != answer {}
     go_on.send(()).unwrap();
     client.send(frame(DATA, END_STREAM, 3, b"")).await;
     loop {
-        let (kind, _, stream, payload) = next(&mut client).await;
+        let Frame {
+            kind,
+            stream,
+            payload,
+            ..
+        } = next_frame(&mut client).await;
         assert_ne!(kind, GOAWAY);
         if (kind, stream) == (HEADERS, 3) {
             // `:status` 200 in the static table of HPACK.

@@ -7,7 +7,8 @@
     clippy::unwrap_used,
     missing_debug_implementations,
     missing_docs,
-    unreachable_pub
+    unreachable_pub,
+    reason = "a test stops where something unexpected happens, waits by the real clock, and is nobody's interface"
 )]
 
 mod clients;

@@ -42,22 +42,23 @@ impl StateStore {
     pub fn shared<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
         let now = Clock.now();
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = values
-            .kept
-            .entry((TypeId::of::<T>(), key.to_owned()))
-            .or_insert_with(|| Kept {
-                value: Arc::new(init()),
-                used: now,
-            });
-        slot.used = now;
-        let value = slot.value.clone();
+        let key = (TypeId::of::<T>(), key.to_owned());
+        if let Some(kept) = values.kept.get_mut(&key)
+            && let Ok(value) = kept.value.clone().downcast()
+        {
+            kept.used = now;
+            return value;
+        }
+        let value = Arc::new(init());
+        let kept = Kept {
+            value: value.clone(),
+            used: now,
+        };
+        values.kept.insert(key, kept);
         let expired = values.sweep(now);
         drop(values);
         // Outside of the lock: what a value does when it is dropped is its own affair.
         drop(expired);
-        let Ok(value) = value.downcast::<T>() else {
-            unreachable!("a value is stored under its own type id, which is part of the key")
-        };
         value
     }
 

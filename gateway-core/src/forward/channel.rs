@@ -45,7 +45,7 @@ impl UpstreamClient {
         Some(Channel::Http1(Lease::reused(pooled, pool.clone())))
     }
 
-    /// Finds or makes a connection.
+    /// Makes or waits for a connection, when there is none [at hand](Self::at_hand).
     pub(super) async fn route_to(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -55,16 +55,10 @@ impl UpstreamClient {
         if self.settings.protocol == Protocol::Http1 || self.needs_http1(cx) {
             return self.route_to_http1(endpoint, pool, cx).await;
         }
-        let (sender, spoken, connecting) = {
+        let (spoken, connecting) = {
             let slot = &mut pool.shard().http2;
-            (slot.sender(), slot.is_spoken(), slot.connecting())
+            (slot.is_spoken(), slot.connecting())
         };
-        if let Some(sender) = sender {
-            return Ok(Channel::Http2 {
-                sender,
-                reused: true,
-            });
-        }
         if self.settings.protocol == Protocol::Auto && !spoken {
             return self.route_to_http1(endpoint, pool, cx).await;
         }

@@ -5,64 +5,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use http::Request;
-use portcullis_tests::{H2Client, H2Reply, Peer, TestGateway, Upstream, free_port, within};
+use portcullis_tests::{
+    Frame, H2Client, H2Reply, Peer, TestGateway, Upstream, farewell, frame, free_port,
+    http2_client, next_frame, within,
+};
 use tokio::time::Instant;
 
 use crate::{OK, limited};
 
 const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
 /// `:method` GET, `:scheme` http, `:path` / and `:authority` test.
 const GET: &[u8] = b"\x82\x86\x84\x41\x04test";
 const PAUSE: Duration = Duration::from_millis(20);
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap();
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-/// A connection that is written frame by frame.
-async fn connect(gateway: &TestGateway) -> Peer {
-    let mut client = gateway.client().await;
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
-    client.send(frame(SETTINGS, 0, 0, &[])).await;
-    while next(&mut client).await.0 != SETTINGS {}
-    client.send(frame(SETTINGS, ACK, 0, &[])).await;
-    client
-}
-
-/// The next frame: kind, stream, payload.
-async fn next(client: &mut Peer) -> (u8, u32, Vec<u8>) {
-    let head = client.exactly(9).await;
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    let payload = client.exactly(usize::try_from(length).unwrap()).await;
-    (head[3], stream, payload)
-}
-
-/// Reads up to the farewell, which has this error code, and waits for the end.
-async fn assert_ends_with(client: &mut Peer, code: u8) {
-    loop {
-        let (kind, _, payload) = next(client).await;
-        if kind == GOAWAY {
-            assert_eq!(payload[7], code);
-            client.rest().await;
-            return;
-        }
-    }
-}
 
 /// An upload that drips until the gateway has had enough of it; the reply.
 async fn drip(client: &H2Client, content_type: &str) -> H2Reply {
@@ -160,7 +121,7 @@ async fn bodies_and_targets_have_the_limits_of_the_listener() {
 #[tokio::test]
 async fn fields_beyond_the_limit_are_answered_with_431() {
     let gateway = limited(free_port(), "limits: { max_head_bytes: 2KiB }").await;
-    let mut client = connect(&gateway).await;
+    let mut client = http2_client(&gateway).await;
     let mut block = GET.to_vec();
     // A literal field `x` of 3000 bytes.
     block.extend_from_slice(b"\x00\x01x\x7f\xb9\x16");
@@ -169,7 +130,12 @@ async fn fields_beyond_the_limit_are_answered_with_431() {
         .send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &block))
         .await;
     loop {
-        let (kind, stream, payload) = next(&mut client).await;
+        let Frame {
+            kind,
+            stream,
+            payload,
+            ..
+        } = next_frame(&mut client).await;
         if (kind, stream) == (HEADERS, 1) {
             // `:status` 431, the name indexed and the digits in Huffman's code.
             assert_eq!(payload, b"\x48\x83\x69\x90\xff");
@@ -198,7 +164,7 @@ async fn fields_that_do_not_end_end_the_connection() {
             Some("x"),
         ),
     ] {
-        let mut client = connect(&gateway).await;
+        let mut client = http2_client(&gateway).await;
         // A request that goes on meanwhile does not help.
         let busy = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
         client.send(busy).await;
@@ -209,7 +175,7 @@ async fn fields_that_do_not_end_end_the_connection() {
         if let Some(drops) = drops {
             client.drip(drops, PAUSE).await;
         }
-        assert_ends_with(&mut client, ENHANCE_YOUR_CALM).await;
+        assert_eq!(farewell(&mut client).await, ENHANCE_YOUR_CALM);
         let took = began.elapsed();
         assert!(
             took >= Duration::from_millis(280) && took < Duration::from_secs(5),
@@ -222,7 +188,7 @@ async fn fields_that_do_not_end_end_the_connection() {
 #[tokio::test]
 async fn fields_in_pieces_are_fields_in_time() {
     let gateway = limited(Upstream::fixed(OK).await, "timeouts: { head: 400ms }").await;
-    let mut client = connect(&gateway).await;
+    let mut client = http2_client(&gateway).await;
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
     // Longer than the deadline in sum, and never between two requests.
     let mut bytes = Vec::new();
@@ -237,7 +203,7 @@ async fn fields_in_pieces_are_fields_in_time() {
     }
     let mut answered = 0;
     while answered < 6 {
-        let (kind, ..) = next(&mut client).await;
+        let kind = next_frame(&mut client).await.kind;
         assert_ne!(kind, GOAWAY);
         answered += u32::from(kind == HEADERS);
     }
@@ -247,14 +213,14 @@ async fn fields_in_pieces_are_fields_in_time() {
 async fn a_connection_without_streams_is_closed_whatever_else_it_sends() {
     let gateway = limited(Upstream::fixed(OK).await, "timeouts: { idle: 300ms }").await;
     for pings in [false, true] {
-        let mut client = connect(&gateway).await;
+        let mut client = http2_client(&gateway).await;
         client
             .send(frame(HEADERS, END_STREAM | END_HEADERS, 1, GET))
             .await;
         let began = Instant::now();
         let ending = async {
             loop {
-                let (kind, _, payload) = next(&mut client).await;
+                let Frame { kind, payload, .. } = next_frame(&mut client).await;
                 if kind == GOAWAY {
                     return payload[7];
                 }
@@ -275,13 +241,13 @@ async fn a_connection_without_streams_is_closed_whatever_else_it_sends() {
 async fn the_limits_of_frames_are_settings() {
     let settings = "http2: { frame_burst: 100, frame_rate: 1 }";
     let gateway = limited(free_port(), settings).await;
-    let mut client = connect(&gateway).await;
+    let mut client = http2_client(&gateway).await;
     client.send(frame(PING, 0, 0, &[0; 8]).repeat(90)).await;
     for _ in 0..90 {
-        while next(&mut client).await.0 != PING {}
+        while next_frame(&mut client).await.kind != PING {}
     }
     client.send(frame(PING, 0, 0, &[0; 8]).repeat(20)).await;
-    assert_ends_with(&mut client, ENHANCE_YOUR_CALM).await;
+    assert_eq!(farewell(&mut client).await, ENHANCE_YOUR_CALM);
 }
 
 #[tokio::test]

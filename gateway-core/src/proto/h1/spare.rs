@@ -52,29 +52,32 @@ impl<T> Kept<T> {
 
 /// An empty buffer with room for a head.
 pub(super) fn read_buffer() -> BytesMut {
-    READ.with(|kept| {
-        for _ in 0..TRIES {
-            let Some(mut buffer) = kept.take() else { break };
-            // False while a message that was cut from it is still in use; its memory goes with that one then.
-            if buffer.try_reclaim(HEAD_READ) {
-                return buffer;
-            }
+    for _ in 0..TRIES {
+        let Ok(Some(mut buffer)) = READ.try_with(Kept::take) else {
+            break;
+        };
+        // False while a message that was cut from it is still in use; its memory goes with that one then.
+        if buffer.try_reclaim(HEAD_READ) {
+            return buffer;
         }
-        BytesMut::with_capacity(HEAD_READ)
-    })
+    }
+    BytesMut::with_capacity(HEAD_READ)
 }
 
 /// Gives a read buffer back. What was cut from it may still be in use.
 pub(super) fn keep_read_buffer(buffer: BytesMut) {
     if buffer.is_empty() && (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
-        READ.with(|kept| kept.keep(buffer));
+        // A thread that ends keeps nothing.
+        let _ = READ.try_with(|kept| kept.keep(buffer));
     }
 }
 
 /// An empty buffer with room for a head and a small body.
 pub(super) fn write_buffer() -> Vec<u8> {
     WRITE
-        .with(Kept::take)
+        .try_with(Kept::take)
+        .ok()
+        .flatten()
         .unwrap_or_else(|| Vec::with_capacity(HEAD_READ))
 }
 
@@ -82,7 +85,7 @@ pub(super) fn write_buffer() -> Vec<u8> {
 pub(super) fn keep_write_buffer(mut buffer: Vec<u8>) {
     if (1..=LARGEST_KEPT).contains(&buffer.capacity()) {
         buffer.clear();
-        WRITE.with(|kept| kept.keep(buffer));
+        let _ = WRITE.try_with(|kept| kept.keep(buffer));
     }
 }
 
