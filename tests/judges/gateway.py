@@ -105,8 +105,10 @@ class Gateway:
 
     def log(self):
         """Lines of the access log."""
-        lines = pathlib.Path(self._log.name).read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        text = pathlib.Path(self._log.name).read_text(errors="replace")
+        # What stands behind the last line end is still being written.
+        whole = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def page(self, path):
         """A page of the admin listener."""
