@@ -102,7 +102,11 @@ def outcomes(name, cases, patience=1.0):
                         case = todo.get_nowait()
                     except queue.Empty:
                         return
-                    found[case] = ask(lane, recorder, cases[case], patience)
+                    try:
+                        found[case] = ask(lane, recorder, cases[case], patience)
+                    except OSError as problem:
+                        alive()
+                        raise Failed(f"cannot ask {name} about {case}: {problem}") from problem
                     alive()
 
             together(*[lambda pair=pair: work(*pair) for pair in zip(lanes, recorders)])

@@ -7,13 +7,12 @@ import tempfile
 
 from . import certificates, client, h2raw
 from .gateway import Gateway, check, eventually, tool
+from .proxies import Ports
 from .recorder import Recorder
 
 
-def configuration(upstream, folder):
+def configuration(upstream, nobody, folder):
     certificates.issue(folder)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nobody = free.getsockname()[1]
     return f"""
         listeners:
           - {{ name: web, bind: "127.0.0.1:0" }}
@@ -54,8 +53,9 @@ def traffic(gateway):
 
 
 def run():
-    with Recorder() as upstream, tempfile.TemporaryDirectory() as folder:
-        with Gateway(configuration(upstream.port, pathlib.Path(folder))) as gateway:
+    with Recorder() as upstream, tempfile.TemporaryDirectory() as folder, Ports() as ports:
+        [nobody] = ports.take(1)
+        with Gateway(configuration(upstream.port, nobody, pathlib.Path(folder))) as gateway:
             sent = traffic(gateway)
             eventually("the access log", lambda: len(gateway.log()) >= sent)
             page, logged = gateway.page("/metrics"), len(gateway.log())

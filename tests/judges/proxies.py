@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from .gateway import Child, Failed, Gateway, eventually, tool
+from .gateway import Child, Gateway, eventually, tool
 
 
 class Lane:
@@ -18,18 +18,34 @@ class Lane:
         self.h1, self.h2 = ("127.0.0.1", h1), ("127.0.0.1", h2)
 
 
-def ports(count):
-    """Free ports. Somebody else may take one before it is used."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return found
+class Ports:
+    """Free ports that nobody else is given by the system until they are let go.
 
+    A socket that is bound but does not listen keeps its port from every search for a free one, while a server that
+    asks for this port, and sets SO_REUSEADDR as all of them do, gets it.
+    """
 
-def lanes(upstreams):
-    found = ports(2 * len(upstreams))
-    return [Lane(h1, h2) for h1, h2 in zip(found[::2], found[1::2])]
+    def __init__(self):
+        self._held = []
+
+    def take(self, count):
+        held = [socket.socket() for _ in range(count)]
+        self._held += held
+        for holder in held:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        return [holder.getsockname()[1] for holder in held]
+
+    def lanes(self, upstreams):
+        found = self.take(2 * len(upstreams))
+        return [Lane(h1, h2) for h1, h2 in zip(found[::2], found[1::2])]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for holder in self._held:
+            holder.close()
 
 
 def listening(child, lane):
@@ -42,7 +58,7 @@ def listening(child, lane):
     return True
 
 
-def portcullis(upstreams, _):
+def portcullis(upstreams, *_):
     """The gateway as it comes."""
     names = range(len(upstreams))
     configuration = {
@@ -55,9 +71,9 @@ def portcullis(upstreams, _):
     return gateway, [Lane(port, port) for port in found]
 
 
-def nginx(upstreams, folder):
+def nginx(upstreams, folder, ports):
     """As it comes, but with HTTP/1.1 and kept connections to upstreams, and bodies passed on as they arrive."""
-    found = lanes(upstreams)
+    found = ports.lanes(upstreams)
     servers = ""
     for at, (lane, upstream) in enumerate(zip(found, upstreams)):
         servers += f"""
@@ -81,9 +97,9 @@ def nginx(upstreams, folder):
     return child, found
 
 
-def haproxy(upstreams, folder):
+def haproxy(upstreams, folder, ports):
     """As it comes."""
-    found = lanes(upstreams)
+    found = ports.lanes(upstreams)
     text = "global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
     for at, (lane, upstream) in enumerate(zip(found, upstreams)):
         text += f"frontend f{at}\n  bind 127.0.0.1:{lane.h1[1]}\n  bind 127.0.0.1:{lane.h2[1]} proto h2\n  default_backend b{at}\n"
@@ -92,9 +108,9 @@ def haproxy(upstreams, folder):
     return Child([tool("haproxy"), "-db", "-q", "-f", str(folder / "haproxy.cfg")], folder), found
 
 
-def envoy(upstreams, folder):
+def envoy(upstreams, folder, ports):
     """As it comes, with one route."""
-    found = lanes(upstreams)
+    found = ports.lanes(upstreams)
 
     def listener(port, codec, at):
         manager = {
@@ -130,20 +146,11 @@ NAMES = {"portcullis": "Portcullis", "nginx": "nginx", "haproxy": "HAProxy", "en
 @contextlib.contextmanager
 def start(name, upstreams):
     """Runs a proxy in front of upstreams (ports). Yields its lanes and a check that it is still alive."""
-    with tempfile.TemporaryDirectory(prefix="judges-") as folder:
-        # A free port may be taken by somebody else in between.
-        for _ in range(3):
-            child, found = PEERS[name](upstreams, pathlib.Path(folder))
-            try:
-                if isinstance(child, Child):
-                    eventually(f"{name} to listen", lambda: all(listening(child, lane) for lane in found))
-                break
-            except Failed as failure:
-                problem = failure
-                child.__exit__()
-        else:
-            raise problem
+    with tempfile.TemporaryDirectory(prefix="judges-") as folder, Ports() as ports:
+        child, found = PEERS[name](upstreams, pathlib.Path(folder), ports)
         with child:
+            if isinstance(child, Child):
+                eventually(f"{name} to listen", lambda: all(listening(child, lane) for lane in found))
             yield found, child.alive
 
 
