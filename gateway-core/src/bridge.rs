@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::body::Body;
 use crate::error::{BoxError, GatewayError};
 use crate::handler::{Handler, Request, Response, SharedService};
+use crate::hygiene::settle;
 
 /// Wraps a third-party tower layer so that it fits between the gateway's own layers.
 ///
@@ -77,7 +78,8 @@ impl<S> fmt::Debug for Island<S> {
 }
 
 impl<S: IslandService> Handler for Island<S> {
-    async fn handle(&self, request: Request) -> Result<Response, GatewayError> {
+    async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
+        settle(&mut request);
         self.service.run(request).await
     }
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::clock::{Clock, Instant};
+use crate::error::ErrorForm;
+use crate::hygiene::Told;
+use crate::kept::Kept;
 use crate::principal::Principal;
 use crate::route_entry::RouteEntry;
 use crate::upstream::{Endpoint, Upstream};
@@ -34,8 +37,8 @@ pub struct ConnInfo {
     pub tls: Option<Arc<TlsInfo>>,
     /// Who the peer proved to be by its certificate.
     pub principal: Option<Principal>,
-    /// The peer's address and the local port as header values, made once for all requests.
-    told: OnceLock<(Option<HeaderValue>, Option<HeaderValue>)>,
+    /// What upstreams are told of the connection, made once for all requests.
+    told: OnceLock<Told>,
 }
 
 impl ConnInfo {
@@ -66,27 +69,9 @@ impl ConnInfo {
         }
     }
 
-    /// The peer's address as a header value.
-    pub(crate) fn peer_value(&self) -> Option<&HeaderValue> {
-        self.told().0.as_ref()
-    }
-
-    /// The local port as a header value.
-    pub(crate) fn port_value(&self) -> Option<&HeaderValue> {
-        self.told().1.as_ref()
-    }
-
-    fn told(&self) -> &(Option<HeaderValue>, Option<HeaderValue>) {
-        self.told.get_or_init(|| {
-            let peer = self.peer.and_then(|peer| {
-                let text = peer.ip().to_canonical().to_string();
-                HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
-            });
-            (
-                peer,
-                self.local.map(|local| HeaderValue::from(local.port())),
-            )
-        })
+    /// What upstreams are told of the connection.
+    pub(crate) fn told(&self) -> &Told {
+        self.told.get_or_init(|| Told::new(self))
     }
 
     /// `https` on TLS, else `http`.
@@ -152,15 +137,65 @@ pub struct ExchangeState {
     /// Why the gateway answered itself or gave up; `None` when the upstream answered.
     pub reason: Option<Cow<'static, str>>,
     /// The form in which the client wants to be told of errors.
-    pub error_form: crate::error::ErrorForm,
+    pub error_form: ErrorForm,
     /// The failure behind `reason`, for the log.
     pub error: Option<String>,
     /// The request id, once a filter set one: visible ASCII, as it stands in the header fields that carry it.
     pub request_id: Option<HeaderValue>,
+    /// The forwarded fields are not among the request's yet: they are written when it leaves, or when somebody
+    /// wants to look at them.
+    pub(crate) forwarded_late: bool,
     /// Who made the request, once a filter found out.
     pub principal: Option<Principal>,
     /// The trace this request belongs to.
     pub trace: Option<crate::observe::TraceContext>,
+}
+
+thread_local! {
+    // Empty records, so that a request does not go to the allocator for its own.
+    static KEPT: Kept<Exchange> = const { Kept::new() };
+}
+
+impl ExchangeState {
+    /// Makes it what it was in the beginning, in place.
+    fn clear(&mut self) {
+        let Self {
+            client_ip,
+            client_ip_forwarded,
+            scheme,
+            request,
+            route,
+            upstream,
+            endpoint,
+            attempts,
+            upstream_started,
+            upstream_head,
+            reason,
+            error_form,
+            error,
+            request_id,
+            forwarded_late,
+            principal,
+            trace,
+        } = self;
+        *client_ip = None;
+        *client_ip_forwarded = false;
+        *scheme = "";
+        *request = RequestLine::default();
+        *route = None;
+        *upstream = None;
+        *endpoint = None;
+        *attempts = 0;
+        *upstream_started = None;
+        *upstream_head = None;
+        *reason = None;
+        *error_form = ErrorForm::default();
+        *error = None;
+        *request_id = None;
+        *forwarded_late = false;
+        *principal = None;
+        *trace = None;
+    }
 }
 
 /// The request line and what a log shows of the head.
@@ -194,6 +229,21 @@ impl Exchange {
     }
 
     fn build(conn: Arc<ConnInfo>, interim: Option<Arc<dyn Interim>>) -> Self {
+        if let Ok(Some(Self(mut kept))) = KEPT.try_with(Kept::take)
+            && let Some(inner) = Arc::get_mut(&mut kept)
+        {
+            inner.conn = conn;
+            inner.interim = interim;
+            inner.started = Clock.now();
+            let state = inner
+                .state
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
+            state.client_ip = inner.conn.peer.map(|peer| peer.ip());
+            state.scheme = inner.conn.scheme();
+            state.principal.clone_from(&inner.conn.principal);
+            return Self(kept);
+        }
         let state = ExchangeState {
             client_ip: conn.peer.map(|peer| peer.ip()),
             scheme: conn.scheme(),
@@ -206,6 +256,20 @@ impl Exchange {
             state: Mutex::new(state),
             interim,
         }))
+    }
+
+    /// Gives the record back when nothing more is to be written down; whoever else holds it keeps it as it is.
+    pub(crate) fn end(mut self) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.interim = None;
+            inner
+                .state
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+            // A thread that ends keeps nothing.
+            let _ = KEPT.try_with(|kept| kept.keep(self));
+        }
     }
 
     /// The exchange a request belongs to; made on the spot for a request that entered without one.

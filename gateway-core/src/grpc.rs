@@ -22,12 +22,15 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Whether headers announce a gRPC call or reply (`application/grpc`, optionally `+proto`, not grpc-web).
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| rest.is_empty() || rest[0] == b'+' || rest[0] == b';')
-    })
+    headers.get(CONTENT_TYPE).is_some_and(is_grpc_type)
+}
+
+/// Whether a `Content-Type` is that of gRPC.
+pub(crate) fn is_grpc_type(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| rest.is_empty() || rest[0] == b'+' || rest[0] == b';')
 }
 
 /// The gRPC code that stands for an HTTP status the call did not expect.

@@ -8,6 +8,7 @@ use http::header::HOST;
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Exchange;
 use crate::handler::{Handler, Request, Response};
+use crate::hygiene::settle_for;
 use crate::route::{MatchedPath, RequestView, RouteTable};
 use crate::route_entry::RouteEntry;
 
@@ -22,13 +23,17 @@ pub struct MatchedPrefix(pub Arc<str>);
 #[derive(Clone, Debug)]
 pub struct SelectRoute {
     table: Arc<dyn RouteTable<Arc<RouteEntry>>>,
+    looks_at_headers: bool,
 }
 
 impl SelectRoute {
     /// Selects from `table`.
     #[must_use]
     pub fn new(table: Arc<dyn RouteTable<Arc<RouteEntry>>>) -> Self {
-        Self { table }
+        Self {
+            looks_at_headers: table.looks_at_headers(),
+            table,
+        }
     }
 
     fn select(
@@ -68,6 +73,8 @@ impl SelectRoute {
         };
         let entry = selected.value.clone();
         let prefix = match selected.matched {
+            // Nobody but a filter reads it.
+            _ if !entry.filtered => None,
             MatchedPath::Prefix(text) | MatchedPath::Exact(text) => Some(text.clone()),
             _ => None,
         };
@@ -85,9 +92,12 @@ impl Handler for SelectRoute {
         mut request: Request,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
+        if self.looks_at_headers {
+            settle_for(request.headers_mut(), &exchange);
+        }
         let entry = self.select(&mut request, &exchange);
         drop(exchange);
-        async move { entry?.chain.service().call(request).await }
+        async move { entry?.call(request).await }
     }
 }
 

@@ -46,6 +46,10 @@ impl FilterFactory for BodyLimit {
 }
 
 impl HeadFilter for BodyLimit {
+    fn sees_forwarded(&self) -> bool {
+        false
+    }
+
     fn on_request(&self, head: &mut RequestHead<'_>) -> Result<Flow, GatewayError> {
         if head.extensions().get::<Upgrade>().is_some() {
             return Ok(Flow::Continue);

@@ -121,6 +121,10 @@ impl FilterFactory for Redirect {
 }
 
 impl HeadFilter for Redirect {
+    fn sees_forwarded(&self) -> bool {
+        false
+    }
+
     fn on_request(&self, head: &mut RequestHead<'_>) -> Result<Flow, GatewayError> {
         let Some(location) = self.location(head)? else {
             return Ok(Flow::Continue);

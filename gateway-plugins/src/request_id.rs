@@ -143,6 +143,10 @@ impl HeadFilter for RequestId {
         Ok(Flow::Continue)
     }
 
+    fn sees_forwarded(&self) -> bool {
+        false
+    }
+
     fn on_response(&self, head: &mut ResponseHead<'_>) -> Result<(), GatewayError> {
         if !self.echo {
             return Ok(());

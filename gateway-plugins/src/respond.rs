@@ -111,6 +111,10 @@ impl FilterFactory for Respond {
 }
 
 impl HeadFilter for Respond {
+    fn sees_forwarded(&self) -> bool {
+        false
+    }
+
     fn on_request(&self, head: &mut RequestHead<'_>) -> Result<Flow, GatewayError> {
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;

@@ -68,6 +68,10 @@ impl FilterFactory for Rewrite {
 }
 
 impl HeadFilter for Rewrite {
+    fn sees_forwarded(&self) -> bool {
+        false
+    }
+
     fn on_request(&self, head: &mut RequestHead<'_>) -> Result<Flow, GatewayError> {
         if let Some(rule) = &self.path {
             rewrite_path(rule, head)?;

@@ -31,9 +31,17 @@ impl ErrorForm {
     /// What the headers of a request ask for.
     #[must_use]
     pub fn of(request: &HeaderMap) -> Self {
-        if grpc::is_grpc(request) {
+        Self::asked_by(request.get(CONTENT_TYPE), request.get(ACCEPT))
+    }
+
+    /// What the first `Content-Type` and the first `Accept` of a request ask for.
+    pub(crate) fn asked_by(
+        content_type: Option<&HeaderValue>,
+        accept: Option<&HeaderValue>,
+    ) -> Self {
+        if content_type.is_some_and(grpc::is_grpc_type) {
             Self::Grpc
-        } else if prefers_json(request) {
+        } else if accept.is_some_and(prefers_json) {
             Self::Json
         } else {
             Self::Text
@@ -101,21 +109,19 @@ fn phrase(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("Error")
 }
 
-fn prefers_json(headers: &HeaderMap) -> bool {
-    let Some(accept) = headers.get(ACCEPT).and_then(|value| value.to_str().ok()) else {
+/// The first named type decides: a browser names text/html first, an API client names JSON.
+fn prefers_json(accept: &HeaderValue) -> bool {
+    let first = accept.as_bytes().split(|byte| *byte == b',').next();
+    let kind = first.and_then(|item| item.split(|byte| *byte == b';').next());
+    let kind = kind.unwrap_or_default().trim_ascii();
+    let Some((family, kind)) = kind.split_at_checked(b"application/".len()) else {
         return false;
     };
-    let mut kinds = accept.split(',').map(|item| {
-        item.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-    });
-    // The first named type decides: a browser names text/html first, an API client names JSON.
-    kinds.next().is_some_and(|kind| {
-        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-    })
+    let json = kind.eq_ignore_ascii_case(b"json")
+        || kind
+            .last_chunk()
+            .is_some_and(|end: &[u8; 5]| end.eq_ignore_ascii_case(b"+json"));
+    json && family.eq_ignore_ascii_case(b"application/")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::bridge::{IslandService, island};
 use crate::error::{GatewayError, render};
 use crate::exchange::Exchange;
 use crate::handler::{Handler, Request, Response, SharedService};
+use crate::hygiene::settle_for;
 
 /// One entry of a chain: a filter of any weight, with its name for logs, `explain` and lints.
 #[derive(Clone)]
@@ -197,12 +198,8 @@ fn close<H: Handler>(run: Vec<Stage>, next: H) -> SharedService {
     if run.is_empty() {
         return SharedService::new(next);
     }
-    let heads = run.iter().map(|stage| match &stage.kind {
-        Kind::Head(filter) => Some(filter.clone()),
-        Kind::Async(_) | Kind::Layer(_) => None,
-    });
-    if let Some(filters) = heads.collect() {
-        return SharedService::new(HeadRun { filters, next });
+    if let Some(filters) = HeadRun::of(&run) {
+        return SharedService::new(filters.before(next));
     }
     SharedService::new(Run {
         slots: run
@@ -225,9 +222,42 @@ fn close<H: Handler>(run: Vec<Stage>, next: H) -> SharedService {
 }
 
 /// A run of filters that only see heads: none of them waits, so all of them run where the next stage is called.
-struct HeadRun<H> {
-    filters: Box<[Arc<dyn HeadFilter>]>,
+#[derive(Clone)]
+pub(crate) struct HeadRun<H> {
+    filters: Arc<[Arc<dyn HeadFilter>]>,
+    sees_forwarded: bool,
     next: H,
+}
+
+impl HeadRun<()> {
+    /// The run of `stages`, if they only see heads.
+    pub(crate) fn of(stages: &[Stage]) -> Option<Self> {
+        let heads = stages.iter().map(|stage| match &stage.kind {
+            Kind::Head(filter) => Some(filter.clone()),
+            Kind::Async(_) | Kind::Layer(_) => None,
+        });
+        let filters: Arc<[Arc<dyn HeadFilter>]> = heads.collect::<Option<_>>()?;
+        Some(Self {
+            sees_forwarded: filters.iter().any(|filter| filter.sees_forwarded()),
+            filters,
+            next: (),
+        })
+    }
+
+    /// The run in front of `next`.
+    pub(crate) fn before<H>(self, next: H) -> HeadRun<H> {
+        HeadRun {
+            filters: self.filters,
+            sees_forwarded: self.sees_forwarded,
+            next,
+        }
+    }
+}
+
+impl<H> fmt::Debug for HeadRun<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} filters of heads", self.filters.len())
+    }
 }
 
 impl<H> HeadRun<H> {
@@ -271,6 +301,9 @@ impl<H: Handler> Handler for HeadRun<H> {
         mut request: Request,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
+        if self.sees_forwarded {
+            settle_for(request.headers_mut(), &exchange);
+        }
         let (passed, answer) = self.on_request(&mut request, &exchange);
         match answer {
             None => self.next.handle(request).left_future(),
@@ -339,6 +372,7 @@ impl Slot {
 impl<H: Handler> Handler for Run<H> {
     async fn handle(&self, mut request: Request) -> Result<Response, GatewayError> {
         let exchange = Exchange::of(&mut request);
+        settle_for(request.headers_mut(), &exchange);
         let mut cx = FilterCx::new(request, &exchange);
         let mut continued = 0;
         let mut answer = None;

@@ -20,8 +20,8 @@ mod store;
 
 use async_trait::async_trait;
 
-pub(crate) use chain::settle;
 pub use chain::{Chain, ChainBuilder, Stage};
+pub(crate) use chain::{HeadRun, settle};
 pub use cx::FilterCx;
 pub use factory::{BuildCx, BuildError, FilterFactory, NoConfig};
 pub use head::{HeadFilter, RequestHead, ResponseHead};

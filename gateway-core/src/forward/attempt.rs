@@ -10,14 +10,17 @@ use http::request::Parts;
 use super::budget::RetryBudget;
 use super::client::AttemptCx;
 use super::replay::Replay;
-use super::{Backend, RetryPolicy, Split, UpstreamClient};
+use super::{Backend, HashKey, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
+use crate::config::ir;
 use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::grpc;
 use crate::handler::{BoxFuture, Handler, Request, Response};
+use crate::heads;
+use crate::hygiene::settle_for;
 use crate::upgrade::Upgrade;
 use crate::upstream::EndpointId;
 
@@ -46,12 +49,38 @@ impl Default for RouteTimeouts {
 /// The handler at the end of a route's chain.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    pub(crate) split: Split,
-    pub(crate) timeouts: RouteTimeouts,
+    split: Split,
+    timeouts: RouteTimeouts,
     /// Boxed, because most routes have none and all are read.
-    pub(crate) retry: Option<Box<RetryPolicy>>,
-    pub(crate) budget: Arc<RetryBudget>,
-    pub(crate) upgrades: bool,
+    retry: Option<Box<RetryPolicy>>,
+    budget: Arc<RetryBudget>,
+    upgrades: bool,
+    /// Filters of backends, or a choice by a header field, look at what upstreams are told of the client.
+    sees_forwarded: bool,
+}
+
+impl Forward {
+    pub(crate) fn new(split: Split, route: &ir::Route) -> Self {
+        let by_header =
+            |backend: &Backend| matches!(backend.client.settings().hash, HashKey::Header(_));
+        let mut forward = Self {
+            split,
+            timeouts: route.timeouts,
+            retry: route.retry.clone().map(Box::new),
+            budget: Arc::new(RetryBudget::default()),
+            upgrades: route.upgrade,
+            sees_forwarded: false,
+        };
+        forward.sees_forwarded =
+            forward.has_chains() || forward.split.backends().iter().any(by_header);
+        forward
+    }
+
+    /// Whether a backend has filters.
+    pub(crate) fn has_chains(&self) -> bool {
+        let mut backends = self.split.backends().iter();
+        backends.any(|backend| backend.chain.is_some())
+    }
 }
 
 // Not an `async fn`, so that the future holds no copy of the request beside its parts.
@@ -67,6 +96,9 @@ impl Handler for Forward {
             *request.body_mut() = Body::empty();
         }
         let upgrading = Upgrade::of(&request).is_some();
+        if self.sees_forwarded {
+            settle_for(request.headers_mut(), &exchange);
+        }
         let (parts, body) = request.into_parts();
         let done_by = self.deadline(&parts, &exchange, upgrading);
         match &self.retry {
@@ -145,7 +177,12 @@ impl Forward {
         async move {
             let backend = self.choose()?;
             match &backend.chain {
-                None => backend.client.send(&parts, body, &cx, &exchange).await,
+                None => {
+                    let outcome = backend.client.send(&parts, body, &cx, &exchange).await;
+                    heads::keep_header_map(parts.headers);
+                    heads::keep_extensions(parts.extensions);
+                    outcome
+                }
                 Some(chain) => chain.call(for_chain(parts, body, cx)).await,
             }
         }

@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::grpc;
 use crate::handler::Response;
 use crate::http1::BodyFraming;
-use crate::hygiene::accepts_trailers;
+use crate::hygiene::{Late, accepts_trailers, enter_for_attempt, late};
 use crate::pool::{Lease, Pool};
 use crate::proto::{h1, h2};
 use crate::upgrade::Upgrade;
@@ -226,16 +226,9 @@ impl UpstreamClient {
                         }
                     }
                     Channel::Http2 { sender, reused } => {
-                        let request =
-                            self.http2_request(endpoint, parts, body, sender.is_secure())?;
                         // Boxed, so that requests over HTTP/1 are smaller.
-                        let sent = match Upgrade::of_parts(parts) {
-                            Some(upgrade) => {
-                                let open = h2::open_tunnel(sender, request, upgrade, cx, exchange);
-                                Box::pin(open).await
-                            }
-                            None => Box::pin(h2::send(sender, request, cx, exchange)).await,
-                        };
+                        let sent = self.send_http2(endpoint, sender, parts, body, cx, exchange);
+                        let sent = Box::pin(sent).await;
                         let failure = match sent {
                             Ok(response) => return Ok(response),
                             Err(failure) => failure,
@@ -269,7 +262,7 @@ impl UpstreamClient {
         lease: Lease,
         parts: &'a Parts,
         body: Body,
-        cx: &AttemptCx,
+        cx: &'a AttemptCx,
         exchange: &'a Exchange,
     ) -> impl Future<Output = Result<Response, h1::SendFailure>> + Send + use<'a> {
         let upgrade = Upgrade::of_parts(parts);
@@ -279,7 +272,12 @@ impl UpstreamClient {
             Some(length) => BodyFraming::Length(length),
             None => BodyFraming::Chunked,
         };
-        let rewritten = outgoing::http1_headers(parts, &self.settings.host, endpoint, upgrade);
+        let mut rewritten = outgoing::http1_headers(parts, &self.settings.host, endpoint, upgrade);
+        let late = late(&parts.headers, exchange);
+        if matches!(late, Late::Fields) {
+            let headers = rewritten.get_or_insert_with(|| parts.headers.clone());
+            enter_for_attempt(headers, exchange);
+        }
         let headers = rewritten.as_ref().unwrap_or(&parts.headers);
         let target = parts
             .uri
@@ -292,25 +290,34 @@ impl UpstreamClient {
             framing,
             expect_continue: framing != BodyFraming::Empty && headers.contains_key(EXPECT),
             upgrade: upgrade.is_some(),
+            late: match &late {
+                Late::Lines(lines) => Some(lines),
+                Late::Nothing | Late::Fields => None,
+            },
         };
-        let limits = h1::SendLimits {
-            head_by: cx.head_by,
-            done_by: cx.done_by,
-            idle: cx.idle,
-        };
-        h1::send(lease, &outgoing, body, limits, exchange)
+        h1::send(lease, &outgoing, body, cx, exchange)
     }
 
-    pub(super) fn http2_request(
+    pub(super) async fn send_http2(
         &self,
         endpoint: &Endpoint,
+        sender: h2::Sender,
         parts: &Parts,
         body: Body,
-        secure: bool,
-    ) -> Result<crate::handler::Request, GatewayError> {
-        outgoing::http2_request(parts, body, &self.settings.host, endpoint, secure).map_err(
-            |error| GatewayError::internal("building an HTTP/2 request").with_source(error),
-        )
+        cx: &AttemptCx,
+        exchange: &Exchange,
+    ) -> Result<Response, h2::SendFailure> {
+        let host = &self.settings.host;
+        let mut request = outgoing::http2_request(parts, body, host, endpoint, sender.is_secure())
+            .map_err(|error| {
+                let error = GatewayError::internal("building an HTTP/2 request").with_source(error);
+                h2::SendFailure { error, again: None }
+            })?;
+        enter_for_attempt(request.headers_mut(), exchange);
+        match Upgrade::of_parts(parts) {
+            Some(upgrade) => h2::open_tunnel(sender, request, upgrade, cx, exchange).await,
+            None => h2::send(sender, request, cx, exchange).await,
+        }
     }
 
     pub(crate) fn pool<'a>(&self, endpoint: &'a Endpoint) -> &'a Arc<Pool> {

@@ -11,7 +11,6 @@ mod retry;
 mod settings;
 mod split;
 
-pub(crate) use budget::RetryBudget;
 pub use client::UpstreamClient;
 pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use settings::{HashKey, HostPolicy, UpstreamSettings};

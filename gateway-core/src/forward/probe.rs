@@ -62,12 +62,9 @@ impl UpstreamClient {
         let sent = if http2 {
             let sender =
                 h2::connect(connected.transport, place, &self.settings.limits, None).await?;
-            match self.http2_request(endpoint, &parts, Body::empty(), sender.is_secure()) {
-                Ok(request) => h2::send(sender, request, &cx, &exchange)
-                    .await
-                    .map_err(|failure| failure.error),
-                Err(error) => Err(error),
-            }
+            self.send_http2(endpoint, sender, &parts, Body::empty(), &cx, &exchange)
+                .await
+                .map_err(|failure| failure.error)
         } else {
             let connection = h1::Connection::new(connected.transport, self.settings.limits);
             let lease = Lease::fresh(connection, place, pool);

@@ -62,6 +62,15 @@ impl Split {
         })
     }
 
+    /// All backends.
+    #[must_use]
+    pub fn backends(&self) -> &[Backend] {
+        match &self.0 {
+            Choice::One(only) => std::slice::from_ref(only),
+            Choice::Many { backends, .. } => backends,
+        }
+    }
+
     /// Chooses a backend; `None` when all weights are 0.
     #[must_use]
     pub fn choose(&self) -> Option<&Backend> {

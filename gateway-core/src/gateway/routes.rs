@@ -8,7 +8,7 @@ use super::telemetry::RouteMetrics;
 use super::upstreams::LiveUpstreams;
 use crate::config::{Diagnostics, PluginSpec, ir};
 use crate::filter::{BuildCx, Chain, Stage};
-use crate::forward::{Backend, Forward, RetryBudget, SendOnce, Split, UpstreamClient};
+use crate::forward::{Backend, Forward, SendOnce, Split, UpstreamClient};
 use crate::registry::Registry;
 use crate::route::RouteMatch;
 use crate::route_entry::RouteEntry;
@@ -101,22 +101,17 @@ fn build_one(
         }
         backends.push(backend);
     }
-    let forward = Forward {
-        split: Split::new(backends),
-        timeouts: route.timeouts,
-        budget: Arc::new(RetryBudget::default()),
-        retry: route.retry.clone().map(Box::new),
-        upgrades: route.upgrade,
-    };
+    let forward = Forward::new(Split::new(backends), route);
     Some(LiveRoute {
         fingerprint: route.fingerprint,
         clients,
         matches: parts.matches,
-        entry: Arc::new(RouteEntry {
-            name: route.name.clone(),
-            chain: Chain::builder().stages(parts.filters).build(forward),
-            metrics: RouteMetrics::new(process.metrics(), &route.name),
-        }),
+        entry: Arc::new(RouteEntry::new(
+            route.name.clone(),
+            parts.filters,
+            forward,
+            RouteMetrics::new(process.metrics(), &route.name),
+        )),
     })
 }
 

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use super::panic_guard::PanicGuardLayer;
 use crate::error::GatewayError;
-use crate::filter::{Chain, Stage};
+use crate::filter::{Chain, HeadRun, Stage};
 use crate::handler::{Handler, Request, Response, SharedService};
 use crate::hygiene::HygieneLayer;
 use crate::route::RouteTable;
@@ -128,7 +128,7 @@ impl Mode for EdgeMode {
         SharedService::new(
             ServiceBuilder::new()
                 .layer(PanicGuardLayer)
-                .layer(parts.hygiene)
+                .layer(parts.hygiene.writing_forwarded_late())
                 .layer(ChainLayer::new(parts.filters))
                 .service(SelectRoute::new(parts.table)),
         )
@@ -156,10 +156,14 @@ impl<H: Handler> Layer<H> for ChainLayer {
         if self.stages.is_empty() {
             return Chained(Inner::Bare(inner));
         }
-        let chain = Chain::builder()
-            .stages(self.stages.iter().cloned())
-            .build(inner);
-        Chained(Inner::Chain(chain))
+        match HeadRun::of(&self.stages) {
+            Some(filters) => Chained(Inner::Heads(filters.before(inner))),
+            None => Chained(Inner::Chain(
+                Chain::builder()
+                    .stages(self.stages.iter().cloned())
+                    .build(inner),
+            )),
+        }
     }
 }
 
@@ -170,6 +174,8 @@ pub struct Chained<H>(Inner<H>);
 #[derive(Clone, Debug)]
 enum Inner<H> {
     Bare(H),
+    /// Filters that see heads only: they need no box of their own.
+    Heads(HeadRun<H>),
     Chain(Chain),
 }
 
@@ -179,7 +185,8 @@ impl<H: Handler> Handler for Chained<H> {
         request: Request,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         match &self.0 {
-            Inner::Bare(handler) => Either::Left(handler.handle(request)),
+            Inner::Bare(handler) => Either::Left(Either::Left(handler.handle(request))),
+            Inner::Heads(filters) => Either::Left(Either::Right(filters.handle(request))),
             Inner::Chain(chain) => Either::Right(chain.service().call(request)),
         }
     }

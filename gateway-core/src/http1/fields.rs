@@ -7,6 +7,7 @@ use memchr::memchr;
 use super::HeadError;
 use super::framing::{Coding, Length};
 use super::known::with_lines;
+use crate::heads;
 
 /// Room left in the map for what a proxy adds to a request: five forwarded fields, a request id, a trace.
 pub(super) const SPARE_IN_REQUEST: usize = 8;
@@ -32,8 +33,7 @@ where
     if lines > max_headers {
         return Err(HeadError::TooManyHeaders);
     }
-    let mut map =
-        HeaderMap::try_with_capacity(lines + spare).map_err(|_| HeadError::TooManyHeaders)?;
+    let mut map = heads::header_map(lines + spare).map_err(|_| HeadError::TooManyHeaders)?;
     with_lines(|lines| {
         loop {
             let rest = block.get(at..).unwrap_or_default();

@@ -190,7 +190,7 @@ fn announced(facts: &Facts, version: Version) -> Result<Option<BodyFraming>, Hea
 }
 
 /// One or more ASCII digits that fit 64 bits, and nothing else.
-pub(super) fn decimal(value: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }

@@ -49,6 +49,7 @@ pub use self::encode::{
 };
 pub use self::error::{BodyError, HeadError};
 pub use self::framing::BodyFraming;
+pub(crate) use self::framing::decimal;
 pub use self::limits::HeadLimits;
 pub use self::request::{RequestHead, parse_request};
 pub use self::response::{ResponseHead, parse_response};

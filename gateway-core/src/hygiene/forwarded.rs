@@ -12,11 +12,11 @@ use ipnet::IpNet;
 
 use crate::exchange::Exchange;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Addresses of proxies whose word is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub(super) fn apply(
     exchange: &Exchange,
     trusted: &TrustedProxies,
     policy: ForwardedPolicy,
+    late: bool,
 ) {
     let conn = exchange.conn();
     let peer = conn.peer.map(|peer| peer.ip().to_canonical());
@@ -78,17 +79,21 @@ pub(super) fn apply(
         strip_spellings(headers, |_| true);
     }
     let Some(peer) = peer else { return };
+    if late && !trust && policy == ForwardedPolicy::XForwarded {
+        exchange.state().forwarded_late = true;
+        return;
+    }
     if matches!(policy, ForwardedPolicy::XForwarded | ForwardedPolicy::Both) {
         // What a stranger sent of the family is gone: there is nothing to look for.
         let earlier = if trust { earlier(headers, peer) } else { None };
-        if let Some(value) = earlier.or_else(|| conn.peer_value().cloned()) {
+        if let Some(value) = earlier.or_else(|| conn.told().peer.clone()) {
             headers.insert(X_FORWARDED_FOR, value);
         }
         let host = headers.get(HOST).cloned();
         for (name, value) in [
             (X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme))),
             (X_FORWARDED_HOST, host),
-            (X_FORWARDED_PORT, conn.port_value().cloned()),
+            (X_FORWARDED_PORT, conn.told().port.clone()),
         ] {
             if let Some(value) = value
                 && let Entry::Vacant(vacant) = headers.entry(name)
@@ -100,7 +105,7 @@ pub(super) fn apply(
             .client_ip()
             .map_or(peer, |client| client.to_canonical());
         let value = if client == peer {
-            conn.peer_value().cloned()
+            conn.told().peer.clone()
         } else {
             address_value(client)
         };
@@ -169,7 +174,7 @@ fn is_known(name: &str) -> bool {
     !name.contains('_') && is_forwarded(name)
 }
 
-fn is_forwarded(name: &str) -> bool {
+pub(super) fn is_forwarded(name: &str) -> bool {
     name == "forwarded" || name == "x-real-ip" || name.starts_with("x-forwarded")
 }
 
@@ -260,6 +265,7 @@ mod tests {
             &exchange,
             &trusted,
             ForwardedPolicy::XForwarded,
+            false,
         );
         (headers, exchange)
     }

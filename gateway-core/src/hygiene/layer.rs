@@ -3,9 +3,10 @@
 use std::future::{Future, ready};
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
+use http_body::Body as _;
 use tower_layer::Layer;
 
 use super::forwarded::{self, ForwardedPolicy, TrustedProxies};
@@ -15,6 +16,7 @@ use crate::error::{ErrorClass, ErrorForm, GatewayError};
 use crate::exchange::Exchange;
 use crate::filter::settle;
 use crate::handler::{Handler, Request, Response};
+use crate::http1::decimal;
 use crate::observe::Tracer;
 use crate::upgrade::Upgrade;
 
@@ -34,6 +36,20 @@ pub struct HygieneLayer {
     pub path: PathPolicy,
     /// Continues or starts a trace for each request.
     pub tracer: Option<Tracer>,
+    pub(crate) late: bool,
+}
+
+impl HygieneLayer {
+    /// Leaves the forwarded fields that are the gateway's own to the last step, which writes them faster.
+    ///
+    /// Route tables, filters and tower layers that may look at fields still find them: the stages that run them see
+    /// to it. Only a [`Handler`] of the stack's own between this layer and the filters would miss them, so this is
+    /// for stacks that have none.
+    #[must_use]
+    pub fn writing_forwarded_late(mut self) -> Self {
+        self.late = true;
+        self
+    }
 }
 
 // No bound here: what is no handler is then reported where the whole stack has to be one.
@@ -81,13 +97,24 @@ fn finish(
     let mut response = outcome.unwrap_or_else(|error| settle(error, exchange));
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     strip_response(response.headers_mut(), switching);
-    if !head_only && !switching {
-        // The length of what is sent decides; a stale field would contradict it.
-        if response.status() != StatusCode::NOT_MODIFIED {
-            response.headers_mut().remove(CONTENT_LENGTH);
-        }
+    if !head_only && !switching && response.status() != StatusCode::NOT_MODIFIED {
+        settle_length(&mut response);
     }
     response
+}
+
+/// Removes a stale `Content-Length`: the length of what is sent decides.
+fn settle_length(response: &mut Response) {
+    let length = response.body().size_hint().exact();
+    let mut told = response.headers().get_all(CONTENT_LENGTH).iter();
+    let right = match (told.next(), told.next()) {
+        (None, _) => true,
+        (Some(told), None) => length.is_some() && decimal(told.as_bytes()) == length,
+        _ => false,
+    };
+    if !right {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
 }
 
 impl<H> Hygiene<H> {
@@ -109,6 +136,7 @@ impl<H> Hygiene<H> {
             exchange,
             &self.settings.trusted,
             self.settings.forwarded,
+            self.settings.late,
         );
         if let Some(principal) = &exchange.conn().principal {
             request.extensions_mut().insert(principal.clone());
@@ -194,19 +222,30 @@ fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
 
 /// Writes down what a log shows of the request as the client sent it.
 pub(crate) fn note(request: &Request, exchange: &Exchange) {
-    let headers = request.headers();
+    let (mut host, mut user_agent, mut accept, mut content_type) = (None, None, None, None);
+    // One look at all names costs less than four searches, and most requests have few.
+    for (name, value) in request.headers() {
+        let place = match *name {
+            HOST => &mut host,
+            USER_AGENT => &mut user_agent,
+            ACCEPT => &mut accept,
+            CONTENT_TYPE => &mut content_type,
+            _ => continue,
+        };
+        place.get_or_insert(value);
+    }
     let mut state = exchange.state();
-    state.error_form = ErrorForm::of(headers);
+    state.error_form = ErrorForm::asked_by(content_type, accept);
     state.request.known = true;
     state.request.method = request.method().clone();
     state.request.uri = request.uri().clone();
     state.request.version = request.version();
-    state.request.host = match headers.get(HOST) {
+    state.request.host = match host {
         Some(host) => Some(host.clone()),
         None => request
             .uri()
             .authority()
             .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok()),
     };
-    state.request.user_agent = headers.get(USER_AGENT).cloned();
+    state.request.user_agent = user_agent.cloned();
 }

@@ -3,6 +3,7 @@
 
 mod forwarded;
 mod hop;
+mod late;
 mod layer;
 mod path;
 
@@ -11,4 +12,5 @@ pub use layer::{Hygiene, HygieneLayer};
 pub use path::{PathError, PathPolicy, normalize};
 
 pub(crate) use hop::{accepts_trailers, strip_request, strip_response};
+pub(crate) use late::{Late, Lines, Told, enter_for_attempt, late, settle, settle_for};
 pub(crate) use layer::note;

@@ -43,6 +43,15 @@ pub struct RouteMatch {
     pub not: Vec<Self>,
 }
 
+impl RouteMatch {
+    /// Whether it may ask for header fields besides `Host`.
+    pub(super) fn looks_at_headers(&self) -> bool {
+        !self.headers.is_empty()
+            || !self.custom.is_empty()
+            || self.not.iter().any(Self::looks_at_headers)
+    }
+}
+
 /// A named route with the value that selection hands back.
 ///
 /// The position of a route in the list given to [`RouteIndex::compile`](crate::route::RouteIndex::compile)

@@ -17,6 +17,11 @@ pub trait RouteTable<T>: Send + Sync + Debug + 'static {
     /// # Errors
     /// When a route that comes before every matching one cannot tell whether it matches.
     fn select<'t>(&'t self, view: &RequestView<'_>) -> Result<Option<Selected<'t, T>>, MatchError>;
+
+    /// Whether a route may ask for header fields. Without, those that the gateway adds are written faster.
+    fn looks_at_headers(&self) -> bool {
+        true
+    }
 }
 
 /// The chosen route.

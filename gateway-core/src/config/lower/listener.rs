@@ -56,6 +56,7 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
                 merge_slashes: raw.merge_slashes,
             },
             tracer: None,
+            late: false,
         },
         fingerprint: print(raw, tls.as_ref()),
         tls,

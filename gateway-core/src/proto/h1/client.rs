@@ -18,11 +18,13 @@ use crate::body::Body;
 use crate::clock::{Clock, Instant};
 use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
+use crate::forward::AttemptCx;
 use crate::handler::Response;
 use crate::http1::{
     BodyDecoder, BodyFraming, Chunk, ConnectionDirective, EncodeError, HeadLimits, ResponseHead,
     ScanState, encode_request_head, parse_response,
 };
+use crate::hygiene::Lines;
 use crate::pool::Lease;
 use crate::timer::LazyTimer;
 use crate::transport::Transport;
@@ -53,13 +55,13 @@ pub(crate) struct Outgoing<'a, 'h> {
     pub(crate) framing: BodyFraming,
     pub(crate) expect_continue: bool,
     pub(crate) upgrade: bool,
+    /// Fields that stand behind `headers`.
+    pub(crate) late: Option<&'h Lines>,
 }
 
-/// How long the parts of an exchange may take.
+/// How long the rest of an exchange may take once the response head is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SendLimits {
-    /// The response head must be there by then.
-    pub(crate) head_by: Option<Instant>,
     /// The whole response must be there by then.
     pub(crate) done_by: Option<Instant>,
     /// The longest pause between two reads.
@@ -192,7 +194,7 @@ pub(crate) fn send<'a>(
     mut lease: Lease,
     outgoing: &Outgoing<'a, '_>,
     body: Body,
-    limits: SendLimits,
+    cx: &'a AttemptCx,
     exchange: &'a Exchange,
 ) -> impl Future<Output = Result<Response, SendFailure>> + Send + use<'a> {
     let conn = lease.connection();
@@ -209,6 +211,13 @@ pub(crate) fn send<'a>(
             ConnectionDirective::KeepAlive
         },
     );
+    if let (Some(lines), Ok(())) = (outgoing.late, &encoded) {
+        let head = conn.out.tail();
+        // Its last line end closes the head.
+        head.truncate(head.len().saturating_sub(2));
+        lines.write(head);
+        head.extend_from_slice(b"\r\n");
+    }
     let sending = Sending {
         writer: BodyWriter::new(body, outgoing.framing, true),
         held_until: outgoing
@@ -220,10 +229,10 @@ pub(crate) fn send<'a>(
     };
     let asked = Asked {
         encoded,
-        head_length: conn.out.len(),
+        head_length: u32::try_from(conn.out.len()).unwrap_or(u32::MAX),
         method: outgoing.method,
         upgrade: outgoing.upgrade,
-        limits,
+        cx,
         exchange,
     };
     converse(lease, sending, asked)
@@ -232,10 +241,11 @@ pub(crate) fn send<'a>(
 /// What has to be known of a request to understand the answer.
 struct Asked<'a> {
     encoded: Result<(), EncodeError>,
-    head_length: usize,
+    /// Narrow, because every byte of this is in the box of every request; a head is far shorter.
+    head_length: u32,
     method: &'a Method,
     upgrade: bool,
-    limits: SendLimits,
+    cx: &'a AttemptCx,
     exchange: &'a Exchange,
 }
 
@@ -257,7 +267,7 @@ fn converse(
             }
         };
         match result {
-            Ok(head) => Ok(respond(lease, sending, head, asked.limits)),
+            Ok(head) => Ok(respond(lease, sending, head, asked.cx)),
             Err(error) => {
                 let broke = !received && matches!(error.class(), ErrorClass::UpstreamReset);
                 let stale = broke && lease.was_reused();
@@ -274,7 +284,7 @@ fn converse(
                     unsent: unsent.is_some(),
                     body: match unsent {
                         Some(mut unsent) => {
-                            unsent.advance(asked.head_length.min(unsent.len()));
+                            unsent.advance(unsent.len().min(asked.head_length as usize));
                             sending.writer.into_whole(unsent, &conn.limits)
                         }
                         None => sending.writer.into_untouched(),
@@ -291,7 +301,7 @@ async fn exchange_heads(
     asked: &Asked<'_>,
     received: &mut bool,
 ) -> Result<ResponseHead, GatewayError> {
-    let limits = &asked.limits;
+    let limits = asked.cx;
     let mut scan = ScanState::default();
     let mut interim = 0;
     let mut sent = false;
@@ -393,12 +403,7 @@ fn read_head(conn: &mut Connection, task: &mut Context<'_>) -> Poll<io::Result<u
 }
 
 /// Builds the response; one whose body has arrived already releases the connection at once.
-fn respond(
-    mut lease: Lease,
-    mut sending: Sending,
-    head: ResponseHead,
-    limits: SendLimits,
-) -> Response {
+fn respond(mut lease: Lease, mut sending: Sending, head: ResponseHead, cx: &AttemptCx) -> Response {
     let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let conn = lease.connection();
     conn.timer.set(None);
@@ -413,16 +418,12 @@ fn respond(
         BodyFraming::Length(length) => Some(length),
         _ => None,
     };
+    let limits = SendLimits {
+        done_by: cx.done_by.filter(|_| !switching),
+        idle: cx.idle,
+    };
     let body = if !sending.is_done(conn) || switching {
         // A tunnel lasts as long as its sides like; only silence in both directions ends it.
-        let limits = if switching {
-            SendLimits {
-                idle: limits.idle,
-                ..SendLimits::default()
-            }
-        } else {
-            limits
-        };
         Body::h1_response(Box::new(ResponseBody::new(
             lease,
             Some(sending),

@@ -13,7 +13,7 @@ mod spare;
 mod writer;
 
 pub(crate) use client::{
-    CONTINUE_WAIT, Connection, MAX_INTERIM, Outgoing, SendFailure, SendLimits, earliest, send,
+    CONTINUE_WAIT, Connection, MAX_INTERIM, Outgoing, SendFailure, earliest, send,
 };
 pub(crate) use request_body::RequestBody;
 pub(crate) use response_body::ResponseBody;

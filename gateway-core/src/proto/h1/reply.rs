@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::conn::ConnCx;
 use crate::error::{ErrorClass, GatewayError};
 use crate::handler::Response;
+use crate::heads;
 use crate::http1::{
     BodyDecoder, BodyFraming, ConnectionDirective, HeadLimits, ResponseLine, date,
     encode_response_head,
@@ -107,6 +108,7 @@ pub(super) fn begin_reply(
         date: &date::cached(Clock.wall()),
     };
     let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
+    heads::keep_header_map(parts.headers);
     // Until it is whole, a body that ends with the connection must not end in order.
     let unframed = encoded.framing == BodyFraming::UntilClose && !switching;
     if unframed {

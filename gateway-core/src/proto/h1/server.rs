@@ -20,6 +20,7 @@ use crate::exchange::Exchange;
 use crate::filter::settle;
 use crate::gateway::ListenerEntry;
 use crate::handler::{BoxFuture, Request, Response};
+use crate::heads;
 use crate::http1::{BodyFraming, HeadError, RequestHead, ScanState, parse_request};
 use crate::hygiene::accepts_trailers;
 use crate::settings::HttpSettings;
@@ -71,6 +72,7 @@ pub(crate) async fn serve(io: Transport, initial: BytesMut, cx: &ConnCx) -> End 
             Some(mut writing) => turn.end(writing.deliver(&shared).await, &shared),
             None => Next::Broken,
         };
+        turn.exchange.end();
         match next {
             Next::Request => {}
             Next::Drain if drain(&shared).await => {}
@@ -296,6 +298,7 @@ fn begin(
     *request.uri_mut() = head.uri;
     *request.version_mut() = head.version;
     *request.headers_mut() = head.headers;
+    *request.extensions_mut() = heads::extensions();
     if upgrade {
         Upgrade::offer(&mut request);
     }

@@ -4,50 +4,20 @@
 //! gives it back when it waits again. Each thread keeps a few, so that a busy connection does not go to
 //! the allocator with every request.
 
-use std::cell::{Cell, RefCell};
-
 use bytes::BytesMut;
+
+use crate::kept::Kept;
 
 /// How much one read of a head asks for, and how large a buffer for one is.
 pub(super) const HEAD_READ: usize = 8 * 1024;
 /// A buffer that grew beyond this is not kept.
 const LARGEST_KEPT: usize = 16 * 1024;
-/// Buffers of each kind that a thread keeps.
-const KEPT: usize = 32;
 /// How many kept buffers are tried before a new one is made: some may still be read from.
 const TRIES: usize = 4;
 
 thread_local! {
     static READ: Kept<BytesMut> = const { Kept::new() };
     static WRITE: Kept<Vec<u8>> = const { Kept::new() };
-}
-
-/// The buffer given back last, which is the warmest, and others.
-struct Kept<T> {
-    last: Cell<Option<T>>,
-    others: RefCell<Vec<T>>,
-}
-
-impl<T> Kept<T> {
-    const fn new() -> Self {
-        Self {
-            last: Cell::new(None),
-            others: RefCell::new(Vec::new()),
-        }
-    }
-
-    fn take(&self) -> Option<T> {
-        self.last.take().or_else(|| self.others.borrow_mut().pop())
-    }
-
-    fn keep(&self, buffer: T) {
-        if let Some(before) = self.last.replace(Some(buffer)) {
-            let mut others = self.others.borrow_mut();
-            if others.len() < KEPT {
-                others.push(before);
-            }
-        }
-    }
 }
 
 /// An empty buffer with room for a head.

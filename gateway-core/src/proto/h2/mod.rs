@@ -17,7 +17,7 @@ mod stream;
 mod tunnel;
 mod upload;
 
-pub(crate) use client::{Again, send};
+pub(crate) use client::{Again, SendFailure, send};
 pub(crate) use connection::{Sender, connect};
 pub(crate) use fields::strip_connection_fields;
 pub(crate) use response_body::UpstreamStream;

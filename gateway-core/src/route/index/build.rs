@@ -135,7 +135,11 @@ pub(super) fn build<T>(routes: Vec<RouteSpec<T>>) -> Result<RouteIndex<T>, Compi
     let (paths, roots) = Tries::build(items, &hosts.names());
     let hosts = hosts.finish(&roots, &paths);
     drop(drafts);
+    let looks_at_headers = routes
+        .iter()
+        .any(|route| route.matches.iter().any(RouteMatch::looks_at_headers));
     Ok(RouteIndex {
+        looks_at_headers,
         routes,
         entries,
         literals,

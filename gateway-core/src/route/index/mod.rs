@@ -47,6 +47,7 @@ pub struct RouteIndex<T> {
     patterns: Vec<Pattern>,
     hosts: hosts::Hosts,
     paths: trie::Tries,
+    looks_at_headers: bool,
 }
 
 /// One combination of an alternative with one of its hosts and one of its paths.
@@ -112,6 +113,10 @@ impl<T> RouteIndex<T> {
 impl<T: Send + Sync + 'static> RouteTable<T> for RouteIndex<T> {
     fn select<'t>(&'t self, view: &RequestView<'_>) -> Result<Option<Selected<'t, T>>, MatchError> {
         Self::select(self, view)
+    }
+
+    fn looks_at_headers(&self) -> bool {
+        self.looks_at_headers
     }
 }
 
