@@ -8,6 +8,7 @@
 
 mod bodies;
 mod fields;
+mod forwarded;
 mod framing;
 mod interim;
 mod targets;
