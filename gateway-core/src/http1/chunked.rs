@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use super::fields::{is_token_byte, is_value_byte, parse_fields};
 use super::framing::MAX_LENGTH;
-use super::scan::{self, RawHead, ScanState, Section};
+use super::scan::{self, LineEnds, RawHead, ScanState, Section};
 use super::trailers::Trailer;
 use super::{BodyError, HeadError, HeadLimits};
 
@@ -182,16 +182,17 @@ impl ChunkedDecoder {
             return Ok(Chunk::End(None));
         }
         let max = self.limits.max_trailer_bytes;
+        let mut ends = LineEnds::default();
         let block = match self
             .scan
-            .take_head(buf, max, Section::Trailers, &self.limits)
+            .take_head(buf, max, Section::Trailers, &self.limits, &mut ends)
         {
             Ok(Some(block)) => block,
             Ok(None) => return Ok(Chunk::NeedMore),
             Err(HeadError::HeadTooLarge) => return Err(BodyError::TrailersTooLarge),
             Err(fault) => return Err(BodyError::InvalidTrailers(fault)),
         };
-        let trailers = parse_trailers(&block, &self.limits)?;
+        let trailers = parse_trailers(&block, &ends, &self.limits)?;
         self.state = State::Done;
         Ok(Chunk::End(Some(trailers).filter(|map| !map.is_empty())))
     }
@@ -222,16 +223,21 @@ impl Extension {
     }
 }
 
-fn parse_trailers(block: &RawHead, limits: &HeadLimits) -> Result<HeaderMap, BodyError> {
+fn parse_trailers(
+    block: &RawHead,
+    ends: &LineEnds,
+    limits: &HeadLimits,
+) -> Result<HeaderMap, BodyError> {
     let mut refused = false;
+    let mut trailers = HeaderMap::new();
     let parsed = parse_fields(
-        &block.bytes,
-        0,
-        block.lines,
-        0,
+        block,
+        ends,
+        None,
         limits.max_headers,
+        &mut trailers,
         |name, _, _| {
-            let verdict = Trailer::of(name);
+            let verdict = Trailer::of(&name.name);
             refused |= verdict == Trailer::Refuse;
             Ok(verdict == Trailer::Keep)
         },
@@ -244,8 +250,8 @@ fn parse_trailers(block: &RawHead, limits: &HeadLimits) -> Result<HeaderMap, Bod
             limits,
             found,
         ))),
-        Ok(_) if refused => Err(BodyError::ForbiddenTrailer),
-        Ok(map) => Ok(map),
+        Ok(()) if refused => Err(BodyError::ForbiddenTrailer),
+        Ok(()) => Ok(trailers),
     }
 }
 

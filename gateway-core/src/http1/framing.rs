@@ -15,7 +15,8 @@
 use http::{Method, StatusCode, Version};
 
 use super::HeadError;
-use super::fields::{Facts, list};
+use super::facts::Facts;
+use super::fields::list;
 
 /// Largest length of a body or chunk. Upstreams that count in signed numbers see a negative one beyond it.
 pub(super) const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();

@@ -30,7 +30,9 @@ mod chunked;
 pub mod date;
 mod encode;
 mod error;
+mod facts;
 mod fields;
+mod find;
 mod framing;
 mod known;
 mod limits;
@@ -48,6 +50,7 @@ pub use self::encode::{
     encode_response_head,
 };
 pub use self::error::{BodyError, HeadError};
+pub use self::facts::{Field, FieldSet};
 pub use self::framing::BodyFraming;
 pub(crate) use self::framing::decimal;
 pub use self::limits::HeadLimits;

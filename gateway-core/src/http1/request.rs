@@ -2,11 +2,12 @@
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method, Uri, Version, header};
-use memchr::memchr;
 
-use super::fields::{Facts, SPARE_IN_REQUEST, parse_fields};
+use super::facts::{Facts, FieldSet};
+use super::fields::{SPARE_IN_REQUEST, map_for, parse_fields};
+use super::find::find;
 use super::framing::{BodyFraming, request_framing};
-use super::scan::{self, RawHead, ScanState, Section};
+use super::scan::{self, LineEnds, RawHead, ScanState, Section};
 use super::target::{Authority, parse_target};
 use super::{HeadError, HeadLimits};
 
@@ -41,6 +42,8 @@ pub struct RequestHead {
     /// Whether `Connection` names options besides `close`, `keep-alive` and `upgrade`: fields that must
     /// not be forwarded.
     pub names_hop_fields: bool,
+    /// Which of the fields that the gateway reads are there.
+    pub fields: FieldSet,
 }
 
 impl RequestHead {
@@ -78,45 +81,49 @@ pub fn parse_request(
             Some(_) => return Err(HeadError::BareCr),
         }
     }
-    let Some(head) = state.take_head(buf, limits.max_head_bytes, Section::Request, limits)? else {
+    let mut ends = LineEnds::default();
+    let max = limits.max_head_bytes;
+    let Some(head) = state.take_head(buf, max, Section::Request, limits, &mut ends)? else {
         return Ok(None);
     };
-    match parse(&head, limits) {
-        Ok(request) => Ok(Some(request)),
+    match parse(&head, &ends, limits) {
         Err(found) => Err(scan::first_fault(
             &head.bytes,
             Section::Request,
             limits,
             found,
         )),
+        parsed => parsed,
     }
 }
 
-fn parse(head: &RawHead, limits: &HeadLimits) -> Result<RequestHead, HeadError> {
+fn parse(
+    head: &RawHead,
+    ends: &LineEnds,
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead>, HeadError> {
     let bytes = &head.bytes;
-    let end = memchr(b'\r', bytes).ok_or(HeadError::BareLf)?;
-    if bytes.get(end + 1) != Some(&b'\n') {
-        return Err(HeadError::BareCr);
-    }
-    let line = RequestLine::parse(bytes.get(..end).unwrap_or_default(), limits)?;
+    let first = ends.line(bytes, 0, 0)?;
+    let line = RequestLine::parse(first, limits)?;
     let target_start = line.method_bytes + 1;
     let target = bytes.slice(target_start..target_start + line.target.len());
     let uri = parse_target(&line.method, target)?;
 
     let mut facts = Facts::default();
-    let headers = parse_fields(
-        bytes,
-        end + 2,
-        head.lines.saturating_sub(1),
-        SPARE_IN_REQUEST,
+    let mut headers = map_for(head, SPARE_IN_REQUEST)?;
+    parse_fields(
+        head,
+        ends,
+        Some(first),
         limits.max_headers,
-        |name, value, start| facts.note(name, value, start).map(|()| true),
+        &mut headers,
+        |name, value, start| facts.note(name.field, value, start).map(|()| true),
     )?;
     check_host(bytes, &facts, &line, &uri)?;
     let framing = request_framing(&facts, line.version)?;
 
     let http_11 = line.version == Version::HTTP_11;
-    Ok(RequestHead {
+    Ok(Some(RequestHead {
         method: line.method,
         uri,
         version: line.version,
@@ -130,7 +137,8 @@ fn parse(head: &RawHead, limits: &HeadLimits) -> Result<RequestHead, HeadError> 
             && !facts.upgrade_h2c
             && !framing.has_body(),
         names_hop_fields: facts.names_fields,
-    })
+        fields: facts.fields,
+    }))
 }
 
 /// Holds `Host` to RFC 9112 section 3.2: once, well-formed, and the same place as the target names.
@@ -176,7 +184,7 @@ pub(super) struct RequestLine<'a> {
 
 impl<'a> RequestLine<'a> {
     pub(super) fn parse(line: &'a [u8], limits: &HeadLimits) -> Result<Self, HeadError> {
-        let space = memchr(b' ', line);
+        let space = find::<b' '>(line);
         if space.unwrap_or(line.len()) > MAX_METHOD_BYTES {
             return Err(HeadError::MethodTooLong);
         }
@@ -187,7 +195,7 @@ impl<'a> RequestLine<'a> {
         let method = Method::from_bytes(method).map_err(|_| HeadError::InvalidMethod)?;
         // `rest` starts with the space.
         let rest = rest.get(1..).unwrap_or_default();
-        let space = memchr(b' ', rest);
+        let space = find::<b' '>(rest);
         if space.unwrap_or(rest.len()) > limits.max_uri_bytes {
             return Err(HeadError::UriTooLong);
         }
@@ -210,14 +218,14 @@ impl<'a> RequestLine<'a> {
     /// What is already wrong with a line whose end has not arrived.
     pub(super) fn check_partial(line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
         // Cheap while it can be: a line is looked at again with every read.
-        match memchr(b' ', line.get(..=MAX_METHOD_BYTES).unwrap_or(line)) {
+        match find::<b' '>(line.get(..=MAX_METHOD_BYTES).unwrap_or(line)) {
             None if line.len() > MAX_METHOD_BYTES => Err(HeadError::MethodTooLong),
             Some(space) if line.len() - space - 1 > limits.max_uri_bytes => {
                 let target = line
                     .get(space + 1..)
                     .and_then(|rest| rest.get(..=limits.max_uri_bytes))
                     .unwrap_or_default();
-                if memchr(b' ', target).is_none() {
+                if find::<b' '>(target).is_none() {
                     return Err(HeadError::UriTooLong);
                 }
                 Ok(())

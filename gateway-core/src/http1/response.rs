@@ -2,11 +2,11 @@
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Version};
-use memchr::memchr;
 
-use super::fields::{Facts, SPARE_IN_RESPONSE, is_value_byte, parse_fields};
+use super::facts::{Facts, FieldSet};
+use super::fields::{SPARE_IN_RESPONSE, is_value_byte, map_for, parse_fields};
 use super::framing::{BodyFraming, has_no_body, response_framing};
-use super::scan::{self, RawHead, ScanState, Section};
+use super::scan::{self, LineEnds, RawHead, ScanState, Section};
 use super::{HeadError, HeadLimits, request};
 
 /// A response without its body.
@@ -27,6 +27,8 @@ pub struct ResponseHead {
     /// Whether `Connection` names options besides `close`, `keep-alive` and `upgrade`: fields that must
     /// not be forwarded.
     pub names_hop_fields: bool,
+    /// Which of the fields that the gateway reads are there.
+    pub fields: FieldSet,
 }
 
 /// Takes one response head off `buf`, interim ones included. `None`: it is incomplete.
@@ -42,36 +44,40 @@ pub fn parse_response(
     method: &Method,
     limits: &HeadLimits,
 ) -> Result<Option<ResponseHead>, HeadError> {
-    let Some(head) = state.take_head(buf, limits.max_head_bytes, Section::Response, limits)? else {
+    let mut ends = LineEnds::default();
+    let max = limits.max_head_bytes;
+    let Some(head) = state.take_head(buf, max, Section::Response, limits, &mut ends)? else {
         return Ok(None);
     };
-    match parse(&head, method, limits) {
-        Ok(response) => Ok(Some(response)),
+    match parse(&head, &ends, method, limits) {
         Err(found) => Err(scan::first_fault(
             &head.bytes,
             Section::Response,
             limits,
             found,
         )),
+        parsed => parsed,
     }
 }
 
-fn parse(head: &RawHead, method: &Method, limits: &HeadLimits) -> Result<ResponseHead, HeadError> {
-    let bytes = &head.bytes;
-    let end = memchr(b'\r', bytes).ok_or(HeadError::BareLf)?;
-    if bytes.get(end + 1) != Some(&b'\n') {
-        return Err(HeadError::BareCr);
-    }
-    let StatusLine { version, status } = StatusLine::parse(bytes.get(..end).unwrap_or_default())?;
+fn parse(
+    head: &RawHead,
+    ends: &LineEnds,
+    method: &Method,
+    limits: &HeadLimits,
+) -> Result<Option<ResponseHead>, HeadError> {
+    let first = ends.line(&head.bytes, 0, 0)?;
+    let StatusLine { version, status } = StatusLine::parse(first)?;
 
     let mut facts = Facts::default();
-    let headers = parse_fields(
-        bytes,
-        end + 2,
-        head.lines.saturating_sub(1),
-        SPARE_IN_RESPONSE,
+    let mut headers = map_for(head, SPARE_IN_RESPONSE)?;
+    parse_fields(
+        head,
+        ends,
+        Some(first),
         limits.max_headers,
-        |name, value, start| facts.note(name, value, start).map(|()| true),
+        &mut headers,
+        |name, value, start| facts.note(name.field, value, start).map(|()| true),
     )?;
     let framing = response_framing(&facts, version, status, method)?;
 
@@ -81,14 +87,15 @@ fn parse(head: &RawHead, method: &Method, limits: &HeadLimits) -> Result<Respons
         && *method != Method::HEAD
         && status != StatusCode::NOT_MODIFIED
         && facts.announces_body();
-    Ok(ResponseHead {
+    Ok(Some(ResponseHead {
         status,
         version,
         headers,
         framing,
         keep_alive: persistent && framing != BodyFraming::UntilClose && !stray_body,
         names_hop_fields: facts.names_fields,
-    })
+        fields: facts.fields,
+    }))
 }
 
 /// `version SP status [SP [reason]]`, without the line end.

@@ -6,10 +6,16 @@
 //! the fault of a complete head, so that the answer does not depend on how the head was cut into reads
 //! (but for a request line that is both too long and otherwise wrong behind that length).
 
-use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memchr_iter};
+use std::ops::ControlFlow;
 
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+
+use super::find::{each, find};
 use super::{HeadError, HeadLimits, request, response};
+
+/// Lines of a head whose ends are noted while the end of the head is searched for.
+const NOTED_LINES: usize = 32;
 
 /// Where the search for the end of a head stopped. One per connection and direction; a parser resets
 /// it when it returns a head.
@@ -45,8 +51,43 @@ pub(super) struct RawHead {
     pub(super) lines: usize,
 }
 
+/// Where the line feeds of a head stand, as far as it was noted; 0 where it was not.
+#[derive(Default)]
+pub(super) struct LineEnds([u32; NOTED_LINES]);
+
+impl LineEnds {
+    /// Line `number` of `head`, which starts at `start`, without its end.
+    ///
+    /// # Errors
+    /// `BareLf` for a line that does not end with CRLF. A carriage return elsewhere in it is left to who reads it.
+    #[inline(always)]
+    pub(super) fn line<'a>(
+        &self,
+        head: &'a [u8],
+        number: usize,
+        start: usize,
+    ) -> Result<&'a [u8], HeadError> {
+        let feed = match self.0.get(number) {
+            Some(&noted) if noted != 0 => Some(noted as usize),
+            _ => head
+                .get(start..)
+                .and_then(find::<b'\n'>)
+                .map(|offset| start + offset),
+        };
+        feed.and_then(|feed| head.get(start..feed)?.strip_suffix(b"\r"))
+            .ok_or(HeadError::BareLf)
+    }
+
+    fn note(&mut self, number: usize, feed: usize) {
+        if let (Some(place), Ok(feed)) = (self.0.get_mut(number), u32::try_from(feed)) {
+            *place = feed;
+        }
+    }
+}
+
 impl ScanState {
-    /// Takes the next head off `buf`, or `None` while it is incomplete.
+    /// Takes the next head off `buf`, or `None` while it is incomplete. The ends of lines that this call finds are
+    /// noted in `ends`.
     ///
     /// # Errors
     /// `HeadTooLarge` beyond `max` bytes, and what is certainly wrong with an incomplete head.
@@ -56,8 +97,9 @@ impl ScanState {
         max: usize,
         section: Section,
         limits: &HeadLimits,
+        ends: &mut LineEnds,
     ) -> Result<Option<RawHead>, HeadError> {
-        match self.head_end(buf) {
+        match self.head_end(buf, ends) {
             Some(end) if end <= max => {
                 let lines = self.lines;
                 *self = Self::default();
@@ -81,18 +123,25 @@ impl ScanState {
     }
 
     /// The length of the head, its empty line included.
-    fn head_end(&mut self, buf: &[u8]) -> Option<usize> {
-        let from = self.searched;
-        for offset in memchr_iter(b'\n', buf.get(from..)?) {
-            let feed = from + offset;
-            if feed == self.line_start + 1 && buf.get(self.line_start) == Some(&b'\r') {
-                return Some(feed + 1);
+    #[inline]
+    fn head_end(&mut self, buf: &[u8], ends: &mut LineEnds) -> Option<usize> {
+        let mut start = self.line_start;
+        let mut lines = self.lines;
+        let searched = self.searched;
+        let end = each::<b'\n', _>(buf.get(searched..)?, |offset| {
+            let feed = searched + offset;
+            if feed == start + 1 && buf.get(start) == Some(&b'\r') {
+                return ControlFlow::Break(feed + 1);
             }
-            self.lines += 1;
-            self.line_start = feed + 1;
-        }
+            ends.note(lines, feed);
+            lines += 1;
+            start = feed + 1;
+            ControlFlow::Continue(())
+        });
         self.searched = buf.len();
-        None
+        self.line_start = start;
+        self.lines = lines;
+        end.break_value()
     }
 
     /// Judges what has arrived of an incomplete head: the first line completely, once it is there, and

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
-use memchr::memchr;
 
 use super::HeadError;
 
@@ -65,13 +64,16 @@ pub(super) fn is_target(target: &[u8]) -> bool {
 /// `host:port` for `CONNECT` alone, `*` for `OPTIONS` alone.
 pub(super) fn parse_target(method: &Method, target: Bytes) -> Result<Uri, HeadError> {
     if target.first() == Some(&b'/') && *method != Method::CONNECT {
-        // `PathAndQuery` refuses what `is_target` does, but for fragments and what may be UTF-8.
-        if !target.is_ascii() || memchr(b'#', &target).is_some() {
+        // `PathAndQuery` refuses what `is_target` does, but for what may be UTF-8 and for a fragment, which it cuts off.
+        let length = target.len();
+        if !target.is_ascii() {
             return Err(HeadError::InvalidTarget);
         }
         return PathAndQuery::from_maybe_shared(target)
+            .ok()
+            .filter(|path| path.as_str().len() == length)
             .map(Uri::from)
-            .map_err(|_| HeadError::InvalidTarget);
+            .ok_or(HeadError::InvalidTarget);
     }
     if !is_target(&target) {
         return Err(HeadError::InvalidTarget);
