@@ -7,7 +7,7 @@
 
 use std::num::NonZeroUsize;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::date::ImfDate;
 use super::framing::{BodyFraming, decimal, has_no_body};
@@ -62,8 +62,8 @@ pub struct ResponseLine<'a> {
     /// Whether the client takes trailers. Without them, or where the body is not chunked, a `Trailer` field is left
     /// out: it would announce what does not come.
     pub trailers: bool,
-    /// Written if the map has no `Date`; see [`date::cached`](super::date::cached).
-    pub date: &'a ImfDate,
+    /// Asked for what is written if the map has no `Date`; see [`date::cached`](super::date::cached).
+    pub date: fn() -> ImfDate,
 }
 
 /// What became of the wishes in a [`ResponseLine`].
@@ -103,20 +103,31 @@ pub fn encode_request_head(
     dst.push(b' ');
     dst.extend_from_slice(target.as_bytes());
     dst.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    if let Some(host) = headers.get(http::header::HOST) {
+    // Most clients write it first, which saves the search.
+    let host = match headers.iter().next() {
+        Some((name, value)) if *name == http::header::HOST => Some(value),
+        _ => headers.get(http::header::HOST),
+    };
+    if let Some(host) = host {
         dst.extend_from_slice(host.as_bytes());
     }
     dst.extend_from_slice(b"\r\n");
 
     let mut te = false;
     for (name, value) in headers {
-        match Role::of(name) {
-            Role::Plain | Role::Date => field(dst, name, value),
-            Role::Upgrade if connection == ConnectionDirective::Upgrade => field(dst, name, value),
-            Role::Trailer if framing == BodyFraming::Chunked => field(dst, name, value),
-            Role::Te => te |= value.as_bytes().eq_ignore_ascii_case(b"trailers"),
-            Role::Upgrade | Role::Trailer | Role::Host | Role::ContentLength | Role::Connection => {
+        let name = name.as_str();
+        let kept = match Role::of(name) {
+            Role::Plain | Role::Date => true,
+            Role::Upgrade => connection == ConnectionDirective::Upgrade,
+            Role::Trailer => framing == BodyFraming::Chunked,
+            Role::Te => {
+                te |= value.as_bytes().eq_ignore_ascii_case(b"trailers");
+                false
             }
+            Role::Host | Role::ContentLength | Role::Connection => false,
+        };
+        if kept {
+            field(dst, name, value);
         }
     }
     if te {
@@ -168,33 +179,35 @@ pub fn encode_response_head(
     let mut dated = false;
     let mut upgrade_sent = false;
     for (name, value) in headers {
-        match Role::of(name) {
-            Role::Plain => field(dst, name, value),
+        let name = name.as_str();
+        let kept = match Role::of(name) {
+            Role::Plain => true,
             Role::Date => {
                 dated = true;
-                field(dst, name, value);
+                true
             }
-            Role::Upgrade if upgrade => {
-                upgrade_sent = true;
-                field(dst, name, value);
+            Role::Upgrade => {
+                upgrade_sent |= upgrade;
+                upgrade
             }
-            // The length of a body that is not sent.
-            Role::ContentLength if wire.keeps_length && length.is_none() => {
-                length = decimal(value.as_bytes());
+            Role::ContentLength => {
+                // The length of a body that is not sent.
+                if wire.keeps_length && length.is_none() {
+                    length = decimal(value.as_bytes());
+                }
+                false
             }
-            Role::Trailer if line.trailers && wire.chunked => field(dst, name, value),
+            Role::Trailer => line.trailers && wire.chunked,
             // A response has no business with `Host` and `TE`.
-            Role::Upgrade
-            | Role::Trailer
-            | Role::Host
-            | Role::Te
-            | Role::ContentLength
-            | Role::Connection => {}
+            Role::Host | Role::Te | Role::Connection => false,
+        };
+        if kept {
+            field(dst, name, value);
         }
     }
     if !dated {
         dst.extend_from_slice(b"date: ");
-        dst.extend_from_slice(line.date);
+        dst.extend_from_slice(&(line.date)());
         dst.extend_from_slice(b"\r\n");
     }
     if let Some(length) = length {
@@ -238,6 +251,7 @@ pub fn encode_response_head(
 pub fn encode_interim(dst: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     status_line(dst, status);
     for (name, value) in headers {
+        let name = name.as_str();
         if matches!(Role::of(name), Role::Plain | Role::Date) {
             field(dst, name, value);
         }
@@ -276,7 +290,7 @@ pub fn encode_last_chunk(dst: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     dst.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         if Trailer::of(name) == Trailer::Keep {
-            field(dst, name, value);
+            field(dst, name.as_str(), value);
         }
     }
     dst.extend_from_slice(b"\r\n");
@@ -347,9 +361,17 @@ enum Role {
 }
 
 impl Role {
-    #[inline]
-    fn of(name: &HeaderName) -> Self {
-        match name.as_str() {
+    #[inline(always)]
+    fn of(name: &str) -> Self {
+        // Most names have none of these lengths, and are compared with nothing.
+        match name.len() {
+            2 | 4 | 7 | 10 | 14 | 16 | 17 => Self::of_special(name),
+            _ => Self::Plain,
+        }
+    }
+
+    fn of_special(name: &str) -> Self {
+        match name {
             "te" => Self::Te,
             "host" => Self::Host,
             "date" => Self::Date,
@@ -363,9 +385,9 @@ impl Role {
     }
 }
 
-#[inline]
-fn field(dst: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    dst.extend_from_slice(name.as_str().as_bytes());
+#[inline(always)]
+fn field(dst: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    dst.extend_from_slice(name.as_bytes());
     dst.extend_from_slice(b": ");
     dst.extend_from_slice(value.as_bytes());
     dst.extend_from_slice(b"\r\n");
@@ -396,21 +418,23 @@ fn status_line(dst: &mut Vec<u8>, status: StatusCode) {
 }
 
 fn content_length(dst: &mut Vec<u8>, length: u64) {
+    const NAME: &[u8; 16] = b"content-length: ";
     // 20 digits hold any 64-bit number.
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+    let mut line = [b' '; NAME.len() + 20 + 2];
+    let mut at = line.len() - 2;
+    line[at..].copy_from_slice(b"\r\n");
     let mut rest = length;
     loop {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
+        line[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    dst.extend_from_slice(b"content-length: ");
-    dst.extend_from_slice(&digits[at..]);
-    dst.extend_from_slice(b"\r\n");
+    let start = at - NAME.len();
+    line[start..at].copy_from_slice(NAME);
+    dst.extend_from_slice(&line[start..]);
 }
 
 #[cfg(test)]

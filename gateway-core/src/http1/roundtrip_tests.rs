@@ -119,7 +119,7 @@ proptest! {
             framing,
             connection,
             trailers: true,
-            date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            date: || *b"Sun, 06 Nov 1994 08:49:37 GMT",
         };
         let mut out = Vec::new();
         let encoded = encode_response_head(&mut out, &line, &map);

@@ -6,21 +6,13 @@ use http::{Method, Uri};
 
 use super::HeadError;
 
-/// What a byte may be part of.
-const TARGET: u8 = 1;
-const REG_NAME: u8 = 2;
+/// Which bytes a registered name may hold.
+static REG_NAME: [bool; 256] = reg_name();
 
-/// One flag set per byte value.
-static CLASS: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
+const fn reg_name() -> [bool; 256] {
+    let mut table = [false; 256];
     let mut byte = 0u8;
     loop {
-        // A fragment never reaches the wire; `http::Uri` would drop it silently.
-        if byte > 0x20 && byte < 0x7f && byte != b'#' {
-            table[byte as usize] |= TARGET;
-        }
         if byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
@@ -40,7 +32,7 @@ const fn classes() -> [u8; 256] {
                     | b'='
             )
         {
-            table[byte as usize] |= REG_NAME;
+            table[byte as usize] = true;
         }
         if byte == u8::MAX {
             return table;
@@ -52,10 +44,23 @@ const fn classes() -> [u8; 256] {
 /// Whether all of `target` may stand between the spaces of a request line.
 #[inline]
 pub(super) fn is_target(target: &[u8]) -> bool {
-    !target.is_empty()
-        && target
+    // Without a branch between them the bytes of a block are judged all at once.
+    let all = |bytes: &[u8]| {
+        bytes
             .iter()
-            .all(|&byte| CLASS[usize::from(byte)] & TARGET != 0)
+            .fold(true, |all, &byte| all & is_target_byte(byte))
+    };
+    match target.last_chunk::<16>() {
+        // The last block may overlap with the one before it.
+        Some(last) => target.as_chunks::<16>().0.iter().all(|block| all(block)) && all(last),
+        None => !target.is_empty() && target.iter().all(|&byte| is_target_byte(byte)),
+    }
+}
+
+/// A fragment never reaches the wire; `http::Uri` would drop it silently.
+#[inline]
+const fn is_target_byte(byte: u8) -> bool {
+    (byte > 0x20) & (byte < 0x7f) & (byte != b'#')
 }
 
 /// Turns a target into a URI whose form fits `method`.
@@ -137,7 +142,7 @@ impl<'a> Authority<'a> {
         } else {
             let end = value
                 .iter()
-                .position(|&byte| CLASS[usize::from(byte)] & REG_NAME == 0)
+                .position(|&byte| !REG_NAME[usize::from(byte)])
                 .unwrap_or(value.len());
             value.split_at(end)
         };

@@ -1,6 +1,8 @@
+use http::HeaderName;
+
 use super::*;
 
-const DATE: &ImfDate = b"Sun, 06 Nov 1994 08:49:37 GMT";
+const DATE: fn() -> ImfDate = || *b"Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     fields

@@ -105,7 +105,7 @@ pub(super) fn begin_reply(
         framing,
         connection: directive,
         trailers: request.trailers,
-        date: &date::cached(Clock.wall()),
+        date: || date::cached(Clock.wall()),
     };
     let encoded = encode_response_head(conn.out.tail(), &line, &parts.headers);
     heads::keep_header_map(parts.headers);
