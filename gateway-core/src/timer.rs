@@ -18,6 +18,8 @@ use crate::clock::{Clock, Instant};
 pub(crate) struct LazyTimer {
     deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom `sleep` wakes.
+    wakes: Option<Waker>,
 }
 
 impl LazyTimer {
@@ -43,6 +45,7 @@ impl LazyTimer {
         let Some(sleep) = &mut self.sleep else {
             return false;
         };
+        self.wakes = None;
         // Only the last task that polled is woken.
         let _ = sleep.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         true
@@ -58,12 +61,24 @@ impl LazyTimer {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
+        } else if !sleep.is_elapsed()
+            && self
+                .wakes
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            // Armed already, for this task.
+            return Poll::Pending;
         }
         while sleep.as_mut().poll(cx).is_ready() {
             if deadline <= Clock.now() {
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(deadline);
+        }
+        match &mut self.wakes {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
         }
         Poll::Pending
     }
