@@ -13,7 +13,7 @@ use crate::route::{MatchedPath, RequestView, RouteTable};
 use crate::route_entry::RouteEntry;
 
 /// A request extension: the prefix of the path that the selected route matched; for a route that asks for exactly
-/// one path it is that path.
+/// one path it is that path. It is there when the route, or one of its backends, has filters.
 ///
 /// Rewrites and redirects that replace a prefix read it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -112,7 +112,7 @@ impl Default for Http2Settings {
             max_concurrent_streams: 200,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
-            max_send_buffer: 256 * 1024,
+            max_send_buffer: 64 * 1024,
             frame_burst: 5000,
             frame_rate: 500,
             max_refused_streams: 1024,
