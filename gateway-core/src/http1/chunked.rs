@@ -236,8 +236,8 @@ fn parse_trailers(
         None,
         limits.max_headers,
         &mut trailers,
-        |name, _, _| {
-            let verdict = Trailer::of(&name.name);
+        |field| {
+            let verdict = Trailer::of(&field.name.name);
             refused |= verdict == Trailer::Refuse;
             Ok(verdict == Trailer::Keep)
         },

@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use super::HeadError;
-use super::fields::list;
+use super::fields::{FieldLine, list};
 use super::framing::{Coding, Length};
 
 /// A field that the gateway itself reads, in one kind of message or the other.
@@ -138,6 +138,8 @@ pub(super) struct Facts {
     pub(super) fields: FieldSet,
     /// Offset and length of the `Host` value.
     pub(super) host: Option<(usize, usize)>,
+    /// Whether the `Host` value is known to be well-formed.
+    pub(super) host_is_authority: bool,
     /// The merged `Content-Length`.
     pub(super) length: Option<Length>,
     /// The merged `Transfer-Encoding`.
@@ -159,14 +161,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Takes note of one field with `value`, which stands at offset `start` of the head.
+    /// Takes note of one field.
     #[inline]
-    pub(super) fn note(
-        &mut self,
-        field: Field,
-        value: &[u8],
-        start: usize,
-    ) -> Result<(), HeadError> {
+    pub(super) fn note(&mut self, line: &FieldLine<'_>) -> Result<(), HeadError> {
+        let field = line.name.field;
         self.fields.add(field);
         match field {
             Field::Host
@@ -174,14 +172,18 @@ impl Facts {
             | Field::Upgrade
             | Field::Connection
             | Field::ContentLength
-            | Field::TransferEncoding => self.read(field, value, start),
+            | Field::TransferEncoding => self.read(field, line),
             _ => Ok(()),
         }
     }
 
-    fn read(&mut self, field: Field, value: &[u8], start: usize) -> Result<(), HeadError> {
+    fn read(&mut self, field: Field, line: &FieldLine<'_>) -> Result<(), HeadError> {
+        let value = line.value;
         match field {
-            Field::Host => return self.note_host(start, value.len()),
+            Field::Host => {
+                self.host_is_authority = line.is_authority;
+                return self.note_host(line.start, value.len());
+            }
             Field::Expect => {
                 self.expect_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
@@ -233,6 +235,7 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::Name;
     use super::*;
 
     #[test]
@@ -245,8 +248,14 @@ mod tests {
             "x-b3-traceid",
             "x-other",
         ] {
-            let field = Field::of(&HeaderName::from_bytes(name.as_bytes()).unwrap());
-            facts.note(field, b"value", 0).unwrap();
+            let name = Name::new(HeaderName::from_bytes(name.as_bytes()).unwrap());
+            let line = FieldLine {
+                name: &name,
+                value: b"value",
+                start: 0,
+                is_authority: false,
+            };
+            facts.note(&line).unwrap();
         }
         for field in [Field::Via, Field::Forwarded, Field::Trace, Field::Other] {
             assert!(facts.fields.has(field), "{field:?}");

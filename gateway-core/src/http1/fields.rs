@@ -14,15 +14,29 @@ pub(super) const SPARE_IN_REQUEST: usize = 8;
 /// Room left for what it adds to a response: a request id.
 pub(super) const SPARE_IN_RESPONSE: usize = 1;
 
-/// An empty map for the fields of `head` and `spare` more.
-pub(super) fn map_for(head: &RawHead, spare: usize) -> Result<HeaderMap, HeadError> {
-    heads::header_map(head.lines + spare).map_err(|_| HeadError::TooManyHeaders)
+/// An empty map for the fields of `head`, as many as `max_headers` allows, and `spare` more.
+pub(super) fn map_for(
+    head: &RawHead,
+    max_headers: usize,
+    spare: usize,
+) -> Result<HeaderMap, HeadError> {
+    heads::header_map(head.lines.min(max_headers) + spare).map_err(|_| HeadError::TooManyHeaders)
+}
+
+/// One field.
+pub(super) struct FieldLine<'a> {
+    pub(super) name: &'a Name,
+    pub(super) value: &'a [u8],
+    /// Offset of the value in the head.
+    pub(super) start: usize,
+    /// Whether the value was found to be one that `Host` may have; if not, that is not known.
+    pub(super) is_authority: bool,
 }
 
 /// Parses the field lines of `head`, behind its `first` line if it has one that is no field, into `map`. Values share
 /// the memory of the head, or that of an equal line that was [known](super::known) before.
 ///
-/// `admit` sees each field (name, value, offset of the value) and says whether it enters the map.
+/// `admit` sees each field and says whether it enters the map.
 pub(super) fn parse_fields<F>(
     head: &RawHead,
     ends: &LineEnds,
@@ -32,7 +46,7 @@ pub(super) fn parse_fields<F>(
     mut admit: F,
 ) -> Result<(), HeadError>
 where
-    F: FnMut(&Name, &[u8], usize) -> Result<bool, HeadError>,
+    F: FnMut(&FieldLine<'_>) -> Result<bool, HeadError>,
 {
     let mut number = usize::from(first.is_some());
     let lines = head.lines;
@@ -62,11 +76,17 @@ fn field_line<F>(
     admit: &mut F,
 ) -> Result<(), HeadError>
 where
-    F: FnMut(&Name, &[u8], usize) -> Result<bool, HeadError>,
+    F: FnMut(&FieldLine<'_>) -> Result<bool, HeadError>,
 {
     let line_hash = known::hash(line);
     if let Some(known) = lines.get(line_hash, line) {
-        if admit(&known.name, known.value.as_bytes(), at + known.offset)? {
+        let field = FieldLine {
+            name: &known.name,
+            value: known.value.as_bytes(),
+            start: at + known.offset,
+            is_authority: known.is_authority,
+        };
+        if admit(&field)? {
             map.try_append(&known.name.name, known.value.clone())
                 .map_err(|_| HeadError::TooManyHeaders)?;
         }
@@ -90,7 +110,13 @@ where
     let value = trim_end(tail);
     let offset = line.len() - tail.len();
     let start = at + offset;
-    if !admit(known, value, start)? {
+    let field = FieldLine {
+        name: known,
+        value,
+        start,
+        is_authority: false,
+    };
+    if !admit(&field)? {
         return if value.iter().all(|&byte| is_value_byte(byte)) {
             Ok(())
         } else {

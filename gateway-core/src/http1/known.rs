@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use http::{HeaderName, HeaderValue, header};
 
 use super::facts::Field;
+use super::target::Authority;
 
 /// Longest text that is remembered.
 const LONGEST: usize = 160;
@@ -34,6 +35,8 @@ pub(super) struct Line {
     pub(super) value: HeaderValue,
     /// Where the value starts in the line.
     pub(super) offset: usize,
+    /// Whether it is a `Host` that is well-formed.
+    pub(super) is_authority: bool,
 }
 
 /// What the name of a field means.
@@ -52,6 +55,7 @@ impl Line {
             name: name.clone(),
             value: HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()),
             offset,
+            is_authority: name.field == Field::Host && Authority::parse(value.as_bytes()).is_ok(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::facts::{Facts, FieldSet};
 use super::fields::{SPARE_IN_REQUEST, map_for, parse_fields};
 use super::find::find;
 use super::framing::{BodyFraming, request_framing};
-use super::scan::{self, LineEnds, RawHead, ScanState, Section};
+use super::scan::{self, LineEnds, ScanState, Section};
 use super::target::{Authority, parse_target};
 use super::{HeadError, HeadLimits};
 
@@ -86,41 +86,27 @@ pub fn parse_request(
     let Some(head) = state.take_head(buf, max, Section::Request, limits, &mut ends)? else {
         return Ok(None);
     };
-    match parse(&head, &ends, limits) {
-        Err(found) => Err(scan::first_fault(
-            &head.bytes,
-            Section::Request,
-            limits,
-            found,
-        )),
-        parsed => parsed,
-    }
-}
-
-fn parse(
-    head: &RawHead,
-    ends: &LineEnds,
-    limits: &HeadLimits,
-) -> Result<Option<RequestHead>, HeadError> {
     let bytes = &head.bytes;
-    let first = ends.line(bytes, 0, 0)?;
-    let line = RequestLine::parse(first, limits)?;
+    let fault = |found| scan::first_fault(bytes, Section::Request, limits, found);
+    let first = ends.line(bytes, 0, 0).map_err(fault)?;
+    let line = RequestLine::parse(first, limits).map_err(fault)?;
     let target_start = line.method_bytes + 1;
     let target = bytes.slice(target_start..target_start + line.target.len());
-    let uri = parse_target(&line.method, target)?;
+    let uri = parse_target(&line.method, target).map_err(fault)?;
 
     let mut facts = Facts::default();
-    let mut headers = map_for(head, SPARE_IN_REQUEST)?;
+    let mut headers = map_for(&head, limits.max_headers, SPARE_IN_REQUEST).map_err(fault)?;
     parse_fields(
-        head,
-        ends,
+        &head,
+        &ends,
         Some(first),
         limits.max_headers,
         &mut headers,
-        |name, value, start| facts.note(name.field, value, start).map(|()| true),
-    )?;
-    check_host(bytes, &facts, &line, &uri)?;
-    let framing = request_framing(&facts, line.version)?;
+        |field| facts.note(field).map(|()| true),
+    )
+    .map_err(fault)?;
+    check_host(bytes, &facts, &line, &uri).map_err(fault)?;
+    let framing = request_framing(&facts, line.version).map_err(fault)?;
 
     let http_11 = line.version == Version::HTTP_11;
     Ok(Some(RequestHead {
@@ -155,8 +141,12 @@ fn check_host(
             Ok(())
         };
     };
+    let authority = uri.authority();
+    if authority.is_none() && facts.host_is_authority {
+        return Ok(());
+    }
     let host = Authority::parse(head.get(start..start + len).unwrap_or_default())?;
-    let Some(authority) = uri.authority() else {
+    let Some(authority) = authority else {
         return Ok(());
     };
     let target = Authority::parse(authority.as_str().as_bytes())?;

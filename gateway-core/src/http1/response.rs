@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use super::facts::{Facts, FieldSet};
 use super::fields::{SPARE_IN_RESPONSE, is_value_byte, map_for, parse_fields};
 use super::framing::{BodyFraming, has_no_body, response_framing};
-use super::scan::{self, LineEnds, RawHead, ScanState, Section};
+use super::scan::{self, LineEnds, ScanState, Section};
 use super::{HeadError, HeadLimits, request};
 
 /// A response without its body.
@@ -49,37 +49,23 @@ pub fn parse_response(
     let Some(head) = state.take_head(buf, max, Section::Response, limits, &mut ends)? else {
         return Ok(None);
     };
-    match parse(&head, &ends, method, limits) {
-        Err(found) => Err(scan::first_fault(
-            &head.bytes,
-            Section::Response,
-            limits,
-            found,
-        )),
-        parsed => parsed,
-    }
-}
-
-fn parse(
-    head: &RawHead,
-    ends: &LineEnds,
-    method: &Method,
-    limits: &HeadLimits,
-) -> Result<Option<ResponseHead>, HeadError> {
-    let first = ends.line(&head.bytes, 0, 0)?;
-    let StatusLine { version, status } = StatusLine::parse(first)?;
+    let bytes = &head.bytes;
+    let fault = |found| scan::first_fault(bytes, Section::Response, limits, found);
+    let first = ends.line(bytes, 0, 0).map_err(fault)?;
+    let StatusLine { version, status } = StatusLine::parse(first).map_err(fault)?;
 
     let mut facts = Facts::default();
-    let mut headers = map_for(head, SPARE_IN_RESPONSE)?;
+    let mut headers = map_for(&head, limits.max_headers, SPARE_IN_RESPONSE).map_err(fault)?;
     parse_fields(
-        head,
-        ends,
+        &head,
+        &ends,
         Some(first),
         limits.max_headers,
         &mut headers,
-        |name, value, start| facts.note(name.field, value, start).map(|()| true),
-    )?;
-    let framing = response_framing(&facts, version, status, method)?;
+        |field| facts.note(field).map(|()| true),
+    )
+    .map_err(fault)?;
+    let framing = response_framing(&facts, version, status, method).map_err(fault)?;
 
     let persistent = !facts.close && (version == Version::HTTP_11 || facts.keep_alive);
     // A body announced where none may be: the peer may well send it.

@@ -74,11 +74,10 @@ pub(super) fn parse_target(method: &Method, target: Bytes) -> Result<Uri, HeadEr
         if !target.is_ascii() {
             return Err(HeadError::InvalidTarget);
         }
-        return PathAndQuery::from_maybe_shared(target)
-            .ok()
-            .filter(|path| path.as_str().len() == length)
-            .map(Uri::from)
-            .ok_or(HeadError::InvalidTarget);
+        return match PathAndQuery::from_maybe_shared(target) {
+            Ok(path) if path.as_str().len() == length => Ok(Uri::from(path)),
+            _ => Err(HeadError::InvalidTarget),
+        };
     }
     if !is_target(&target) {
         return Err(HeadError::InvalidTarget);
