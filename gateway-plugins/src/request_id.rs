@@ -131,9 +131,12 @@ impl HeadFilter for RequestId {
         let id = match &state.request_id {
             Some(id) => id.clone(),
             None => {
-                let id = self.format.make().map_err(|error| {
+                let mut id = self.format.make().map_err(|error| {
                     GatewayError::internal("writing a request id").with_source(error)
                 })?;
+                // No secret, but not to be entered into the tables of HTTP/2 (RFC 7541 6.2.3): it does not come
+                // again, and would only displace what does.
+                id.set_sensitive(true);
                 state.request_id = Some(id.clone());
                 id
             }

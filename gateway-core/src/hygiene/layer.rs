@@ -79,8 +79,9 @@ impl<H: Handler> Handler for Hygiene<H> {
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
         let head_only = request.method() == Method::HEAD;
+        let hosted = settle_host(&mut request);
         note(&request, &exchange);
-        match self.clean(&mut request, &exchange) {
+        match hosted.and_then(|()| self.clean(&mut request, &exchange)) {
             Ok(()) => self.inner.handle(request).left_future(),
             Err(error) => ready(Err(error)).right_future(),
         }
@@ -127,7 +128,6 @@ impl<H> Hygiene<H> {
             .with_status(StatusCode::METHOD_NOT_ALLOWED)
             .with_reason("connect_refused"));
         }
-        settle_host(request)?;
         self.settle_path(request)?;
         let upgrading = Upgrade::of(request).is_some();
         strip_request(request.headers_mut(), upgrading);

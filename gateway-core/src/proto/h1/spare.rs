@@ -12,8 +12,6 @@ use crate::kept::Kept;
 pub(super) const HEAD_READ: usize = 8 * 1024;
 /// A buffer that grew beyond this is not kept.
 const LARGEST_KEPT: usize = 16 * 1024;
-/// How many kept buffers are tried before a new one is made: some may still be read from.
-const TRIES: usize = 4;
 
 thread_local! {
     static READ: Kept<BytesMut> = const { Kept::new() };
@@ -22,16 +20,19 @@ thread_local! {
 
 /// An empty buffer with room for a head.
 pub(super) fn read_buffer() -> BytesMut {
-    for _ in 0..TRIES {
-        let Ok(Some(mut buffer)) = READ.try_with(Kept::take) else {
-            break;
-        };
-        // False while a message that was cut from it is still in use; its memory goes with that one then.
+    // A buffer cannot be used again while a message that was cut from it is. The last one is the warmest; where many
+    // messages are under way at once, as over HTTP/2, the oldest one is the likeliest to be free.
+    let kept = |take: fn(&Kept<BytesMut>) -> Option<BytesMut>| {
+        let mut buffer = READ.try_with(take).ok().flatten()?;
         if buffer.try_reclaim(HEAD_READ) {
-            return buffer;
+            return Some(buffer);
         }
-    }
-    BytesMut::with_capacity(HEAD_READ)
+        let _ = READ.try_with(|kept| kept.keep(buffer));
+        None
+    };
+    kept(Kept::take)
+        .or_else(|| kept(Kept::take_oldest))
+        .unwrap_or_else(|| BytesMut::with_capacity(HEAD_READ))
 }
 
 /// Gives a read buffer back. What was cut from it may still be in use.

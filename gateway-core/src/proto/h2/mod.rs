@@ -9,6 +9,7 @@ mod fields;
 mod flood;
 mod gather;
 mod keep_alive;
+mod reply;
 mod request;
 mod response_body;
 mod server;

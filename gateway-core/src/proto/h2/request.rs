@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Exchange;
 use crate::handler::Request;
+use crate::heads;
 use crate::http1::HeadLimits;
 use crate::upgrade::Upgrade;
 
@@ -89,6 +90,7 @@ pub(super) fn translate(
         ))
     };
     let mut request = Request::new(body);
+    *request.extensions_mut() = heads::extensions();
     if let Some(protocol) = protocol {
         // RFC 8441: to everything behind the edge it is the GET that opens a WebSocket.
         let protocol = HeaderValue::from_str(protocol.as_str()).map_err(|error| {

@@ -1,7 +1,6 @@
 //! Serving one HTTP/2 client connection.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -10,24 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use h2::server::{Builder, Connection, SendResponse};
-use h2::{Reason, RecvStream, SendStream};
-use http::header::{CONTENT_LENGTH, DATE, EXPECT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use http_body::Body as HttpBody;
+use h2::{Reason, RecvStream};
+use http::header::EXPECT;
+use http::{HeaderMap, Method, StatusCode};
 
 use super::fields::strip_connection_fields;
 use super::flood::{Guarded, HeadDeadline, Watch};
 use super::gather::{Gather, gather};
+use super::reply::reply;
 use super::request::translate;
-use crate::body::Body;
 use crate::clock::Clock;
 use crate::conn::{ConnCx, ExchangeReport, body_too_large, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::{Exchange, Interim};
 use crate::filter::settle;
 use crate::grpc::is_grpc;
-use crate::handler::Response;
-use crate::http1::date;
 use crate::pace::Pace;
 use crate::settings::HttpSettings;
 use crate::spawn::spawn;
@@ -104,7 +100,8 @@ async fn accept(
             match connection.poll_accept(task) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     timer.set(None);
-                    spawn(answer(request, respond, cx.clone()));
+                    // In a box, because a task moves its future about.
+                    spawn(Box::pin(answer(request, respond, cx.clone())));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "http/2 connection failed");
@@ -159,7 +156,7 @@ pub(super) struct StreamShared {
     max_body: u64,
     /// How slow the client may be with the request's body until it is answered; `None` for tunnels.
     upload: Option<Mutex<Upload>>,
-    answered: AtomicBool,
+    pub(super) answered: AtomicBool,
     /// Whether nobody reads the request's body any more, and who wants to know.
     body_over: AtomicBool,
     waker: AtomicWaker,
@@ -172,7 +169,7 @@ struct Upload {
 }
 
 impl StreamShared {
-    fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
+    pub(super) fn respond(&self) -> std::sync::MutexGuard<'_, SendResponse<Bytes>> {
         self.respond.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -290,7 +287,9 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
             let response = settle(error, &exchange);
             report.head(response.status());
             let idle = cx.settings().timeouts.write_idle;
-            if let Ok(sent) = reply(&shared, response, &Method::GET, false, idle).await {
+            // Boxed, so that the usual stream is smaller.
+            let replying = Box::pin(reply(&shared, response, &Method::GET, false, idle));
+            if let Ok(sent) = replying.await {
                 report.complete(0, sent);
             }
             return;
@@ -338,181 +337,17 @@ async fn answer(request: http::Request<RecvStream>, respond: SendResponse<Bytes>
         }
         Err(error) => report.failed(&error),
     }
+    exchange.end();
 }
 
-/// Sends a reply. Returns how many bytes of body were sent.
-async fn reply(
-    shared: &StreamShared,
-    response: Response,
-    method: &Method,
-    tunnel: bool,
-    idle: Duration,
-) -> Result<u64, GatewayError> {
-    let (mut parts, body) = response.into_parts();
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        if !tunnel {
-            return Err(GatewayError::internal(
-                "switching protocols without being asked to",
-            ));
-        }
-        parts.status = StatusCode::OK;
-        parts
-            .headers
-            .remove(HeaderName::from_static("sec-websocket-accept"));
-    }
-    parts.version = Version::HTTP_2;
-    strip_connection_fields(&mut parts.headers);
-    if !parts.headers.contains_key(DATE)
-        && let Ok(value) = HeaderValue::from_bytes(&date::cached(Clock.wall()))
-    {
-        parts.headers.insert(DATE, value);
-    }
-    let bodiless = *method == Method::HEAD
-        || parts.status == StatusCode::NO_CONTENT
-        || parts.status == StatusCode::NOT_MODIFIED;
-    let end = bodiless || body.is_end_stream();
-    if !bodiless && let Some(length) = body.size_hint().exact() {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let head = http::Response::from_parts(parts, ());
-    shared.answered.store(true, Ordering::Relaxed);
-    let stream = shared
-        .respond()
-        .send_response(head, end)
-        .map_err(|error| gone("sending the reply's head", error))?;
-    if end {
-        return Ok(0);
-    }
-    Pump {
-        stream,
-        body,
-        waiting: None,
-        idle,
-        timer: LazyTimer::default(),
-        sent: 0,
-    }
-    .await
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::future_sizes::{assert_within, of};
 
-/// Moves a body into a stream as fast as the client's windows allow.
-struct Pump {
-    stream: SendStream<Bytes>,
-    body: Body,
-    waiting: Option<Bytes>,
-    /// How long the client may open no window for what waits.
-    idle: Duration,
-    timer: LazyTimer,
-    sent: u64,
-}
-
-impl Future for Pump {
-    type Output = Result<u64, GatewayError>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            if let Some(data) = this.waiting.take() {
-                match this.poll_send(data, task) {
-                    Poll::Ready(Ok(true)) => return Poll::Ready(Ok(this.sent)),
-                    Poll::Ready(Ok(false)) => continue,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {}
-                }
-                // A client that takes no more of the reply may still be sending its request.
-                this.body.poll_upload(task);
-                return Poll::Pending;
-            }
-            if let Poll::Ready(reset) = this.stream.poll_reset(task) {
-                return Poll::Ready(Err(match reset {
-                    Ok(Reason::NO_ERROR) | Err(_) => GatewayError::new(
-                        ErrorClass::ClientGone,
-                        "sending the reply's body: the stream was reset",
-                    ),
-                    Ok(reason) => GatewayError::new(
-                        ErrorClass::ClientGone,
-                        format!("sending the reply's body: the stream was reset ({reason})"),
-                    ),
-                }));
-            }
-            match ready!(Pin::new(&mut this.body).poll_frame(task)) {
-                None => {
-                    this.stream
-                        .send_data(Bytes::new(), true)
-                        .map_err(|error| gone("ending the reply", error))?;
-                    return Poll::Ready(Ok(this.sent));
-                }
-                Some(Err(error)) => {
-                    this.stream.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(Err(error));
-                }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => {}
-                    Ok(data) => {
-                        this.stream.reserve_capacity(data.len());
-                        this.waiting = Some(data);
-                    }
-                    Err(frame) => {
-                        if let Ok(mut trailers) = frame.into_trailers() {
-                            strip_connection_fields(&mut trailers);
-                            this.stream
-                                .send_trailers(trailers)
-                                .map_err(|error| gone("sending trailers", error))?;
-                            return Poll::Ready(Ok(this.sent));
-                        }
-                    }
-                },
-            }
-        }
+    #[test]
+    fn the_future_of_a_stream_stays_within_its_budget() {
+        let stream = of(|(request, respond, cx)| answer(request, respond, cx));
+        assert_within(&[("a stream", stream, 1832)]);
     }
-}
-
-impl Pump {
-    /// Sends what the window takes of `data`; true when that was the end of the body.
-    fn poll_send(
-        &mut self,
-        mut data: Bytes,
-        task: &mut Context<'_>,
-    ) -> Poll<Result<bool, GatewayError>> {
-        while self.stream.capacity() == 0 {
-            match self.stream.poll_capacity(task) {
-                Poll::Ready(Some(Ok(0))) => {}
-                Poll::Ready(Some(Ok(_))) => break,
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Err(gone("waiting for the client's window", error)));
-                }
-                Poll::Ready(None) => {
-                    return Poll::Ready(Err(GatewayError::new(
-                        ErrorClass::ClientGone,
-                        "waiting for the client's window: the stream is closed",
-                    )));
-                }
-                Poll::Pending => {
-                    self.waiting = Some(data);
-                    if !self.timer.is_set() {
-                        self.timer.set(Some(Clock.now() + self.idle));
-                    }
-                    ready!(self.timer.poll_elapsed(task));
-                    self.stream.send_reset(Reason::CANCEL);
-                    return Poll::Ready(Err(write_timeout()));
-                }
-            }
-        }
-        self.timer.set(None);
-        let part = data.split_to(data.len().min(self.stream.capacity()));
-        self.sent += part.len() as u64;
-        let end = data.is_empty() && self.body.is_end_stream();
-        self.stream
-            .send_data(part, end)
-            .map_err(|error| gone("sending the reply's body", error))?;
-        if !data.is_empty() {
-            self.waiting = Some(data);
-        }
-        Poll::Ready(Ok(end))
-    }
-}
-
-fn gone(doing: &'static str, error: h2::Error) -> GatewayError {
-    GatewayError::new(ErrorClass::ClientGone, doing).with_source(error)
 }
