@@ -72,6 +72,15 @@ impl Transport {
         matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
     }
 
+    /// Ready when a read is worth a try. Where only a read can tell, it always is.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Repr::Tcp(stream) => stream.poll_read_ready(cx),
+            Repr::Unix(stream) => stream.poll_read_ready(cx),
+            Repr::TlsServer(_) | Repr::TlsClient(_) | Repr::Boxed(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Whether writes pass through a layer that keeps them until flushed.
     pub(crate) fn needs_flush(&self) -> bool {
         !matches!(self.0, Repr::Tcp(_) | Repr::Unix(_))

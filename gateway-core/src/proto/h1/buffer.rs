@@ -43,6 +43,16 @@ pub(super) fn poll_read_head(
     read
 }
 
+/// The same where hardly anything can have arrived: looks before it takes memory and tries.
+pub(super) fn poll_read_early(
+    io: &mut Transport,
+    buf: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    ready!(io.poll_readable(cx))?;
+    poll_read_head(io, buf, cx)
+}
+
 /// Whether a connection on which nothing is awaited is still open. Costs no system call unless the poller has
 /// seen an event on the socket.
 pub(super) fn is_quiet(io: &mut Transport) -> bool {
@@ -143,7 +153,9 @@ impl OutBuf {
     pub(super) fn release(&mut self) {
         if self.len() == 0 {
             spare::keep_write_buffer(std::mem::take(&mut self.tail));
-            self.queue = VecDeque::new();
+            if self.queue.capacity() > 0 {
+                self.queue = VecDeque::new();
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Version};
 
-use super::buffer::{OutBuf, is_quiet, poll_read_body, poll_read_head};
+use super::buffer::{OutBuf, is_quiet, poll_read_body, poll_read_early, poll_read_head};
 use super::response_body::ResponseBody;
 use super::spare::keep_read_buffer;
 use super::writer::{BodyWriter, Filled};
@@ -308,6 +308,8 @@ async fn exchange_heads(
     conn.timer.set(None);
     poll_fn(|task| {
         loop {
+            // An upstream hardly answers before it has the request.
+            let early = !sent;
             if !sent {
                 match sending.poll(conn, task) {
                     Poll::Ready(Ok(())) => sent = true,
@@ -316,7 +318,7 @@ async fn exchange_heads(
                         // said before it got anything is no answer, though.
                         if error.class() != ErrorClass::UpstreamReset
                             || conn.out.is_untouched()
-                            || !matches!(read_head(conn, task), Poll::Ready(Ok(read)) if read > 0)
+                            || !matches!(read_head(conn, early, task), Poll::Ready(Ok(read)) if read > 0)
                         {
                             return Poll::Ready(Err(error));
                         }
@@ -357,7 +359,7 @@ async fn exchange_heads(
                     let _ = sending.poll(conn, task)?;
                 }
             }
-            match read_head(conn, task) {
+            match read_head(conn, early, task) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(GatewayError::new(
                         ErrorClass::UpstreamReset,
@@ -396,8 +398,16 @@ async fn exchange_heads(
     .await
 }
 
-fn read_head(conn: &mut Connection, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let read = ready!(poll_read_head(&mut conn.io, &mut conn.rbuf, task))?;
+fn read_head(
+    conn: &mut Connection,
+    early: bool,
+    task: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let read = if early {
+        ready!(poll_read_early(&mut conn.io, &mut conn.rbuf, task))?
+    } else {
+        ready!(poll_read_head(&mut conn.io, &mut conn.rbuf, task))?
+    };
     conn.timer.set(None);
     Poll::Ready(Ok(read))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
 
-use super::buffer::{OutBuf, poll_read_body, poll_read_head};
+use super::buffer::{OutBuf, poll_read_body, poll_read_early, poll_read_head};
 use crate::clock::Clock;
 use crate::conn::{body_too_large, write_timeout};
 use crate::error::{ErrorClass, GatewayError};
@@ -48,6 +48,7 @@ impl Shared {
             write_timer: LazyTimer::default(),
             look_timer: LazyTimer::default(),
             interim_allowed: false,
+            just_sent: false,
         }))
     }
 
@@ -84,6 +85,8 @@ pub(super) struct ServerConn {
     write_timer: LazyTimer,
     look_timer: LazyTimer,
     pub(super) interim_allowed: bool,
+    /// The last thing that happened was that something was sent: the client has hardly answered yet.
+    just_sent: bool,
 }
 
 impl ServerConn {
@@ -121,6 +124,7 @@ impl ServerConn {
         self.out.start_untouched();
         match self.poll_flush(cx) {
             Poll::Ready(result) => {
+                self.just_sent = true;
                 self.write_timer.set(None);
                 Poll::Ready(result.map_err(|error| {
                     GatewayError::new(ErrorClass::ClientGone, "writing the reply")
@@ -194,7 +198,11 @@ impl ServerConn {
     }
 
     pub(super) fn poll_read_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = ready!(poll_read_head(&mut self.io, &mut self.rbuf, cx))?;
+        let read = if std::mem::take(&mut self.just_sent) {
+            ready!(poll_read_early(&mut self.io, &mut self.rbuf, cx))?
+        } else {
+            ready!(poll_read_head(&mut self.io, &mut self.rbuf, cx))?
+        };
         self.eof |= read == 0;
         Poll::Ready(Ok(read))
     }
@@ -215,6 +223,8 @@ impl ServerConn {
             if self.rbuf.len() >= PIPELINE_LIMIT {
                 return Poll::Pending;
             }
+            // A client that waits for its answer sends nothing.
+            self.just_sent = true;
             if ready!(self.poll_read_head(cx)).is_err() {
                 return Poll::Ready(());
             }
