@@ -50,10 +50,24 @@ count() {
     --output-format=json --parallel=auto >"$1" 2>"$1.log" || { cat "$1.log" >&2; return 1; }
 }
 
+compare() {
+  python3 bench/instructions/compare.py "$@"
+}
+
 stage debian scripts/debian.sh valgrind:valgrind
 stage runner runner
 export PATH="$tools/bin:$PATH"
 stage build build
 stage count count "$counts"
 printf '%s' "$times"
-python3 bench/instructions/compare.py "$@" bench/instructions.toml "$counts"
+status=0
+compare "$@" bench/instructions.toml "$counts" || status=$?
+# What hashes or looks at the clock differs a little between runs: nothing fails for that.
+if [ "$status" -eq 3 ]; then
+  times=
+  stage again count "$counts.again"
+  printf '%s' "$times"
+  status=0
+  compare bench/instructions.toml "$counts" "$counts.again" || status=$?
+fi
+exit "$status"
