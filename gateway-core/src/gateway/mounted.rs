@@ -32,6 +32,11 @@ impl HttpService {
     pub(super) fn new(cell: Arc<ListenerCell>) -> Self {
         Self { cell }
     }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn cell(&self) -> &Arc<ListenerCell> {
+        &self.cell
+    }
 }
 
 impl<B> tower_service::Service<http::Request<B>> for HttpService

@@ -22,6 +22,8 @@
 //! balancer::check_balancer(&|| Arc::new(RoundRobin::default()));
 //! ```
 
+#[doc(hidden)]
+pub mod bench;
 pub mod body;
 pub mod filter;
 pub mod matcher;
