@@ -127,7 +127,7 @@ impl<H> Hygiene<H> {
             .with_status(StatusCode::METHOD_NOT_ALLOWED)
             .with_reason("connect_refused"));
         }
-        settle_host(request)?;
+        settle_host(request, exchange)?;
         self.settle_path(request)?;
         let upgrading = Upgrade::of(request).is_some();
         strip_request(request.headers_mut(), upgrading);
@@ -194,7 +194,7 @@ impl<H> Hygiene<H> {
 }
 
 /// Puts the authority of the target, which overrides `Host` (RFC 9112 3.2.2, RFC 9113 8.3.1), into `Host`.
-fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
+fn settle_host(request: &mut Request, exchange: &Exchange) -> Result<(), GatewayError> {
     let Some(authority) = request.uri().authority() else {
         return Ok(());
     };
@@ -215,7 +215,10 @@ fn settle_host(request: &mut Request) -> Result<(), GatewayError> {
                 .with_reason("bad_authority")
                 .with_source(error)
         })?;
-        request.headers_mut().insert(HOST, value);
+        if request.headers_mut().insert(HOST, value.clone()).is_some() {
+            // The same host in another spelling was noted: upstreams are to be told of one only.
+            exchange.state().request.host = Some(value);
+        }
     }
     Ok(())
 }
