@@ -24,6 +24,8 @@
 
 pub mod body;
 pub mod filter;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod matcher;
 
 pub use crate::balance::law as balancer;
