@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use portcullis_tests::{
-    H2Client, Peer, TestGateway, Upstream, free_port, h2_upstream, listener, route_to, within,
+    H2Client, Peer, TestGateway, Upstream, frame, free_port, h2_upstream, http2_client, kind,
+    listener, next_frame, route_to, within,
 };
 use tokio::net::TcpListener;
 
@@ -66,6 +67,48 @@ async fn a_preface_that_dribbles_in_is_recognised() {
     // An empty SETTINGS frame; the gateway's own comes back.
     client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
     assert_eq!(client.exactly(9).await[3], 4);
+}
+
+#[tokio::test]
+async fn what_is_no_host_is_refused_as_over_http1() {
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    /// `:status` 200 and 400, as the static table has them.
+    const STATUS: [u8; 2] = [0x88, 0x8c];
+    // `:method` GET, `:scheme` http, `:path` /, then the name of the host: `:authority`, or `host`.
+    let request = |name: &[u8], host: &str| {
+        let length = [u8::try_from(host.len()).unwrap()];
+        [b"\x82\x86\x84", name, &length, host.as_bytes()].concat()
+    };
+    let gateway = TestGateway::to(Upstream::mirror().await).await;
+    let mut client = http2_client(&gateway).await;
+    let mut stream = 1;
+    for (host, status) in [
+        ("test:80", STATUS[0]),
+        ("[::1]:80", STATUS[0]),
+        ("[::1]80", STATUS[1]),
+        ("test:65536", STATUS[1]),
+        ("te%73t", STATUS[1]),
+        ("a,b", STATUS[1]),
+    ] {
+        for name in [&b"\x41"[..], b"\x40\x04host"] {
+            let fields = request(name, host);
+            let flags = END_STREAM | END_HEADERS;
+            client
+                .send(frame(kind::HEADERS, flags, stream, &fields))
+                .await;
+            let answer = loop {
+                let next = next_frame(&mut client).await;
+                if next.stream == stream {
+                    break next;
+                }
+            };
+            // What no authority may hold ends the stream already.
+            let refused = answer.kind == kind::RST_STREAM && status == STATUS[1];
+            assert!(refused || answer.payload[0] == status, "{host}: {answer:?}");
+            stream += 2;
+        }
+    }
 }
 
 #[tokio::test]

@@ -18,12 +18,9 @@ mod service;
 use std::sync::Arc;
 
 use crate::config::values::BindAddress;
-use crate::gateway::{
-    Controller, Generation, ListenerCell, ListenerEntry, Refusals, RouteMetrics, Telemetry,
-};
+use crate::gateway::{Controller, Generation, ListenerCell, ListenerEntry, Telemetry};
 use crate::handler::SharedService;
 use crate::listen::{self, BindError, DoorPolicy, Families, ProcessDoor, Running};
-use crate::observe::{Counter, Gauge};
 use crate::runtime::Worker;
 use crate::settings::{HttpSettings, TcpKeepalive};
 
@@ -38,26 +35,12 @@ pub(crate) fn start(
 ) -> Result<Running, BindError> {
     let keepalive = TcpKeepalive::default();
     let sockets = listen::bind("admin", address, 1, false, Families::Both, &keepalive)?;
-    let telemetry = Telemetry {
-        listener: "admin".into(),
-        unrouted: RouteMetrics::detached(),
-        in_flight: Gauge::detached(),
-        connections: Counter::detached(),
-        handshakes_failed: Counter::detached(),
-        refused: Refusals::detached(),
-        access_log: None,
-        log_query: false,
-        observers: crate::observe::Observers::default(),
-        spans: None,
-        admission: None,
-        process: Arc::default(),
-    };
     let entry = ListenerEntry {
         service: SharedService::new(service::Admin::new(controller.clone())),
         settings: HttpSettings::default(),
         tls: None,
         handler: None,
-        telemetry: Arc::new(telemetry),
+        telemetry: Arc::new(Telemetry::detached("admin".into())),
         _generation: Generation::new(0, Arc::default()),
     };
     let cell = Arc::new(ListenerCell::new("admin".into(), Arc::new(entry), 1));

@@ -1,6 +1,6 @@
 //! Reads TOML into trees.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use ::toml::{
     Spanned,
@@ -34,7 +34,13 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Parsed {
                 mark.column,
             ))
         };
-        parsed.problems = errors.iter().take(MOST_ERRORS).map(report).collect();
+        // The parser may say the same of a place several times.
+        let mut said = HashSet::new();
+        let news = errors.iter().filter(|error| {
+            let start = error.span().map(|span| span.start);
+            said.insert((start, error.message()))
+        });
+        parsed.problems = news.take(MOST_ERRORS).map(report).collect();
         parsed.cut_short = true;
         if errors.iter().any(|error| error.message() != DUPLICATE) {
             return parsed;
@@ -233,6 +239,17 @@ mod tests {
                 .starts_with("a.toml:2:1: error: invalid TOML: duplicate key"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_mistake_is_told_once() {
+        let text =
+            "name = 'a'\nmatch.path = { exact = \"/t = \"/a\" }\nlist = [{ b\" }]\nc = 'x'\n";
+        let error = parse(&Arc::from("a.toml"), text).unwrap_err();
+        let told: Vec<_> = error.iter().map(ToString::to_string).collect();
+        let mut once = told.clone();
+        once.dedup();
+        assert!(told.len() > 1 && once == told, "{error}");
     }
 
     #[test]

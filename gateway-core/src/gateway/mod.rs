@@ -43,4 +43,4 @@ pub(crate) use connections::Connections;
 pub(crate) use pressure::{Level, Pressure};
 pub(crate) use room::{Occupied, Room};
 pub(crate) use snapshot::Generation;
-pub(crate) use telemetry::{Admitted, Refusal, Refusals, Telemetry};
+pub(crate) use telemetry::{Admitted, Refusal, Telemetry};

@@ -235,6 +235,24 @@ impl Admission {
 }
 
 impl Telemetry {
+    /// For a listener that counts for nobody and reports to nobody.
+    pub(crate) fn detached(listener: Arc<str>) -> Self {
+        Self {
+            listener,
+            unrouted: RouteMetrics::detached(),
+            in_flight: Gauge::detached(),
+            connections: Counter::detached(),
+            handshakes_failed: Counter::detached(),
+            refused: Refusals::detached(),
+            access_log: None,
+            log_query: false,
+            observers: Observers::default(),
+            spans: None,
+            admission: None,
+            process: Arc::default(),
+        }
+    }
+
     /// Counts a request that begins, and says whether it may be served.
     pub(crate) fn begin(&self) -> Admitted {
         self.in_flight.inc();

@@ -57,6 +57,7 @@ pub use self::limits::HeadLimits;
 pub use self::request::{RequestHead, parse_request};
 pub use self::response::{ResponseHead, parse_response};
 pub use self::scan::ScanState;
+pub(crate) use self::target::is_authority;
 
 #[cfg(test)]
 mod roundtrip_tests;

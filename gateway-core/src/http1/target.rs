@@ -19,7 +19,6 @@ const fn reg_name() -> [bool; 256] {
                 b'-' | b'.'
                     | b'_'
                     | b'~'
-                    | b'%'
                     | b'!'
                     | b'$'
                     | b'&'
@@ -114,6 +113,11 @@ fn absolute(target: Bytes) -> Result<Uri, HeadError> {
     Ok(uri)
 }
 
+/// Whether `value` is a host, with a port or without, as requests of both versions of HTTP may name one.
+pub(crate) fn is_authority(value: &[u8]) -> bool {
+    Authority::parse(value).is_ok()
+}
+
 /// A host and perhaps a port, without user information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Authority<'a> {
@@ -123,8 +127,9 @@ pub(super) struct Authority<'a> {
 
 impl<'a> Authority<'a> {
     /// Accepts a registered name, an IPv4 address or a bracketed IPv6 address, with `:port` or without.
-    /// An empty host, an empty port and `user@` are refused, and so is a comma: RFC 3986 allows it, but
-    /// it is how two `Host` lines look once somebody has merged them.
+    /// An empty host, an empty port and `user@` are refused, and so is what RFC 3986 allows but servers make
+    /// different hosts of: a comma, which is how two `Host` lines look once somebody has merged them, and escapes,
+    /// which some decode.
     pub(super) fn parse(value: &'a [u8]) -> Result<Self, HeadError> {
         let (host, rest) = if value.first() == Some(&b'[') {
             let end = value

@@ -79,6 +79,7 @@ impl<H: Handler> Handler for Hygiene<H> {
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         let exchange = Exchange::of(&mut request);
         let head_only = request.method() == Method::HEAD;
+        // Before it is noted: the same host in two spellings is told to upstreams in one.
         let hosted = settle_host(&mut request);
         note(&request, &exchange);
         match hosted.and_then(|()| self.clean(&mut request, &exchange)) {

@@ -15,7 +15,7 @@ use crate::transport::Transport;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a plaintext connection speaks.
-pub(super) enum Spoken {
+pub(crate) enum Spoken {
     Http1(BytesMut),
     Http2(BytesMut),
     /// It closed, or the gateway did, before anything was said.
@@ -23,7 +23,7 @@ pub(super) enum Spoken {
 }
 
 /// Reads into `seen` until the protocol is clear. The bytes are given back with the answer.
-pub(super) async fn detect(
+pub(crate) async fn detect(
     io: &mut Transport,
     handle: &ConnHandle,
     seen: &mut BytesMut,

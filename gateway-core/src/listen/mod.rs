@@ -9,4 +9,6 @@ mod serve;
 
 pub(crate) use accept::{Running, start};
 pub(crate) use bind::{BindError, Families, Sockets, bind};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use detect::{Spoken, detect};
 pub(crate) use door::{DoorPolicy, ProcessDoor};

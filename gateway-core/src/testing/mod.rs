@@ -26,6 +26,8 @@
 pub mod bench;
 pub mod body;
 pub mod filter;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod matcher;
 
 pub use crate::balance::law as balancer;

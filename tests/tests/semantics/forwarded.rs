@@ -143,6 +143,25 @@ async fn filters_find_the_fields_wherever_they_stand() {
 }
 
 #[tokio::test]
+async fn the_host_of_an_absolute_target_is_the_one_that_is_told() {
+    let upstream = Upstream::bind().await;
+    for filters in [["", "", ""], ["{ type: looks }", "", ""]] {
+        let gateway = gateway(upstream.addr(), filters, "", "").await;
+        let mut client = gateway.client().await;
+        client
+            .send("GET http://shop.test:80/ HTTP/1.1\r\nhost: SHOP.test\r\n\r\n")
+            .await;
+        let mut peer = upstream.accept().await;
+        let got = peer.request().await;
+        peer.send(OK).await;
+        assert_eq!(client.response().await.status(), 200);
+        for name in ["host", "x-forwarded-host"] {
+            assert_eq!(got.all(name), ["shop.test:80"], "{filters:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_filter_sets_or_removes_stays_so() {
     let upstream = Upstream::bind().await;
     let set =

@@ -116,6 +116,8 @@ fn refused() -> Vec<(Vec<u8>, HeadError)> {
         ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", InvalidHost),
+        ("GET / HTTP/1.1\r\nHost: a%62\r\n\r\n", InvalidHost),
+        ("GET / HTTP/1.1\r\nHost: a%\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: http://a\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: a:\r\n\r\n", InvalidHost),
         ("GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", InvalidHost),

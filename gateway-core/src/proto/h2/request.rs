@@ -15,7 +15,7 @@ use crate::error::{ErrorClass, GatewayError};
 use crate::exchange::Exchange;
 use crate::handler::Request;
 use crate::heads;
-use crate::http1::HeadLimits;
+use crate::http1::{HeadLimits, is_authority};
 use crate::upgrade::Upgrade;
 
 /// Turns a stream into a request as the gateway knows it; says whether it asks for a tunnel.
@@ -28,12 +28,24 @@ pub(super) fn translate(
 ) -> Result<(Request, bool), GatewayError> {
     let (mut parts, stream) = request.into_parts();
     let protocol = parts.extensions.remove::<h2::ext::Protocol>();
-    if parts.uri.authority().is_none() && !parts.headers.contains_key(HOST) {
+    let authority = parts.uri.authority();
+    let named = authority
+        .map(|authority| authority.as_str().as_bytes())
+        .or_else(|| Some(parts.headers.get(HOST)?.as_bytes()));
+    let Some(named) = named else {
         return Err(GatewayError::new(
             ErrorClass::BadRequest,
             "reading the authority: there is none",
         )
         .with_reason("missing_host"));
+    };
+    // As strict as with HTTP/1: `http` lets more pass in an authority, and anything in the field.
+    if !is_authority(named) {
+        return Err(GatewayError::new(
+            ErrorClass::BadRequest,
+            "reading the authority: it is no host",
+        )
+        .with_reason("bad_authority"));
     }
     if let (Some(authority), Some(host)) = (parts.uri.authority(), parts.headers.get(HOST))
         && !authority
