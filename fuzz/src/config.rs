@@ -9,11 +9,11 @@ use portcullis_core::testing::fuzz::{ReadText, read_configuration};
 /// What locations name.
 const FILE: &str = "g.yaml";
 
-/// A NUL in front says that the rest chooses values for what the schema knows; `#toml` in the first line that the text
+/// A `~` in front says that the rest chooses values for what the schema knows; `#toml` in the first line that the text
 /// is TOML. Anything else is YAML.
 pub fn config(data: &[u8]) {
     match data.split_first() {
-        Some((0, rest)) => {
+        Some((b'~', rest)) => {
             if let Ok(value) = generate::document(rest) {
                 read(&value.to_string(), Format::Json);
             }

@@ -14,13 +14,13 @@ use crate::script::{Script, State};
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first byte says what the rest is: `@` an authority, `=` an address and forwarded fields, NUL what a ClientHello
+/// The first byte says what the rest is: `@` an authority, `=` an address and forwarded fields, `~` what a ClientHello
 /// is made of. Anything else is what a connection begins with.
 pub fn detect(data: &[u8]) {
     match data.split_first() {
         Some((b'@', rest)) => names::check(rest),
         Some((b'=', rest)) => forwarded::check(rest),
-        Some((0, rest)) => hello::check(rest),
+        Some((b'~', rest)) => hello::check(rest),
         _ => {
             plain(data);
             tls(data);

@@ -4,11 +4,11 @@ mod paths;
 mod table;
 mod tree;
 
-/// A NUL in front says that the rest makes a rule of Traefik's language and requests; anything else is routes and
+/// A `~` in front says that the rest makes a rule of Traefik's language and requests; anything else is routes and
 /// requests as text.
 pub fn rules(data: &[u8]) {
     match data.split_first() {
-        Some((0, rest)) => tree::check(rest),
+        Some((b'~', rest)) => tree::check(rest),
         _ => {
             if let Ok(text) = std::str::from_utf8(data) {
                 table::check(text);
