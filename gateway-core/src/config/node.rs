@@ -293,7 +293,7 @@ impl<'d> NodeRef<'d> {
     pub fn key_location(self) -> Location {
         let entry = self
             .parent()
-            .and_then(|parent| parent.raw_entries().iter().find(|e| e.value == self.id));
+            .and_then(|parent| parent.raw_entries().get(self.position()));
         entry.map_or_else(|| self.location(), |entry| self.document.place(entry.mark))
     }
 
@@ -304,18 +304,10 @@ impl<'d> NodeRef<'d> {
         let mut node = self;
         while let Some(parent) = node.parent() {
             let step = match parent.payload() {
-                Payload::Seq(items) => {
-                    format!(
-                        "[{}]",
-                        items.iter().position(|id| *id == node.id).unwrap_or(0)
-                    )
-                }
+                Payload::Seq(_) => format!("[{}]", node.position()),
                 Payload::Map(entries) => {
-                    let key = entries
-                        .iter()
-                        .find(|entry| entry.value == node.id)
-                        .map(|entry| &*entry.key);
-                    key_step(key.unwrap_or_default())
+                    let entry = entries.get(node.position());
+                    key_step(entry.map_or("", |entry| &*entry.key))
                 }
                 _ => String::new(),
             };
@@ -372,6 +364,10 @@ impl<'d> NodeRef<'d> {
             Payload::Map(entries) => entries,
             _ => &[],
         }
+    }
+
+    fn position(self) -> usize {
+        self.document.stored(self.id).position as usize
     }
 
     pub(super) fn parent(self) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! The nodes of a document, and what collects them while a text is read.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde_json::Value;
 
@@ -58,6 +58,8 @@ pub(super) struct Stored {
     pub(super) payload: Payload,
     pub(super) mark: Mark,
     pub(super) parent: Option<NodeId>,
+    /// Its position among the parts of its parent: long lists are not to be searched for each of theirs.
+    pub(super) position: u32,
 }
 
 /// What stops a document from being stored.
@@ -98,6 +100,8 @@ pub(super) enum Flaw {
 pub(super) struct Builder {
     nodes: Vec<Stored>,
     flaws: Vec<(NodeId, Flaw)>,
+    /// The first flaw of each node that has any.
+    flawed: HashMap<NodeId, Flaw>,
     spent: usize,
     expanded: usize,
 }
@@ -114,6 +118,7 @@ impl Builder {
             payload,
             mark,
             parent: None,
+            position: 0,
         });
         Ok(id)
     }
@@ -129,14 +134,20 @@ impl Builder {
     /// Notes that a node is not to be judged by what stands there.
     pub(super) fn flaw(&mut self, id: NodeId, flaw: Flaw) {
         self.flaws.push((id, flaw));
+        self.flawed.entry(id).or_insert(flaw);
     }
 
     /// Gives a list or mapping its content and becomes the parent of what is in it.
     pub(super) fn fill(&mut self, id: NodeId, payload: Payload) {
-        let adopt = |nodes: &mut Vec<Stored>, child: NodeId| nodes[child.index()].parent = Some(id);
+        let mut adopt = |(position, child): (u32, NodeId)| {
+            let child = &mut self.nodes[child.index()];
+            (child.parent, child.position) = (Some(id), position);
+        };
         match &payload {
-            Payload::Seq(items) => items.iter().for_each(|item| adopt(&mut self.nodes, *item)),
-            Payload::Map(entries) => entries.iter().for_each(|e| adopt(&mut self.nodes, e.value)),
+            Payload::Seq(items) => (0..).zip(items.iter().copied()).for_each(&mut adopt),
+            Payload::Map(entries) => (0..)
+                .zip(entries.iter().map(|entry| entry.value))
+                .for_each(&mut adopt),
             _ => {}
         }
         self.nodes[id.index()].payload = payload;
@@ -174,8 +185,8 @@ impl Builder {
         }
         let copy = self.push(Payload::Null, mark)?;
         self.fill(copy, payload);
-        if let Some((_, flaw)) = self.flaws.iter().find(|(flawed, _)| *flawed == id) {
-            self.flaws.push((copy, *flaw));
+        if let Some(flaw) = self.flawed.get(&id).copied() {
+            self.flaw(copy, flaw);
         }
         Ok(copy)
     }
@@ -187,6 +198,7 @@ impl Builder {
         format: Option<Format>,
         root: NodeId,
     ) -> Document {
+        self.flawed.clear();
         Document::new(Tree {
             file: Arc::clone(file),
             format,
@@ -200,6 +212,7 @@ impl Builder {
     pub(super) fn discard(&mut self) {
         self.nodes.clear();
         self.flaws.clear();
+        self.flawed.clear();
     }
 }
 

@@ -275,3 +275,34 @@ fn an_object_without_a_name_is_called_by_what_it_is() {
     }
     assert!(!told.contains("``"), "{told}");
 }
+
+#[test]
+fn a_mistake_in_a_long_list_is_no_more_work_than_one_in_a_short_list() {
+    // With work for each that grows with the list, this takes minutes.
+    const MANY: usize = 150_000;
+    let hosts = "a..b, ".repeat(MANY);
+    let text = format!(
+        "routes: [{{ name: r, match: {{ hosts: [{hosts}] }}, backends: [{{ upstream: u }}] }}]{REST}"
+    );
+    let reading = read_text("g.yaml", &text, Format::Yaml);
+    let mut problems = reading.problems;
+    lower_rest(&reading.config, &reading.damage, &mut problems);
+    let paths = problems.iter().map(|problem| problem.path.as_str());
+    let last = format!("routes[0].match.hosts[{}]", MANY - 1);
+    assert_eq!(problems.len(), MANY, "{:?}", problems.iter().next());
+    assert_eq!(paths.last(), Some(last.as_str()));
+}
+
+#[test]
+fn an_alias_of_many_mistakes_is_no_more_work_than_they_are() {
+    const MANY: usize = 150_000;
+    let nothing = "*x, ".repeat(MANY);
+    let reading = read_text(
+        "g.yaml",
+        &format!("routes: &a [{nothing}]\nlisteners: *a\n"),
+        Format::Yaml,
+    );
+    // What was copied is known to be wrong too, and nothing is said of it twice.
+    assert!(reading.damage.is_short("listeners") && reading.damage.is_short("routes"));
+    assert_eq!(reading.problems.len(), 100);
+}
