@@ -9,25 +9,16 @@
 # cargo's home, where it outlives the target folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/stage.sh
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 tools="${CARGO_HOME:-$HOME/.cargo}/judges"
 counts="$target/instructions.jsonl"
-times=
 
 case "${1:-}" in
   '' | --update) ;;
   *) echo "instructions: unknown argument $1; known: --update" >&2; exit 2 ;;
 esac
-
-stage() {
-  local name=$1 begun=$SECONDS took
-  shift
-  echo "-- $name"
-  "$@"
-  took=$((SECONDS - begun))
-  times+="$(printf '  %-8s %5ds' "$name" "$took")"$'\n'
-}
 
 # Of the version that the benches are built with, and kept until that changes: building it takes minutes.
 runner() {

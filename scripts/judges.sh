@@ -7,20 +7,11 @@
 # (crates.io), where it outlives the target folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/stage.sh
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 export PORTCULLIS_JUDGES_VENV="$target/judges-venv"
 export PORTCULLIS_JUDGES_TOOLS="${CARGO_HOME:-$HOME/.cargo}/judges"
-times=
-
-stage() {
-  local name=$1 begun=$SECONDS took
-  shift
-  echo "-- $name"
-  "$@"
-  took=$((SECONDS - begun))
-  times+="$(printf '  %-8s %5ds' "$name" "$took")"$'\n'
-}
 
 debian() {
   local packages=(nginx:nginx-light haproxy:haproxy slowhttptest:slowhttptest promtool:prometheus openssl:openssl)

@@ -3,18 +3,9 @@
 # Installs what they need first (scripts/test-deps.sh). Arguments choose tests, as for cargo test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/stage.sh
 
 export PORTCULLIS_TEST_VENV="$PWD/target/test-venv"
-times=
-
-stage() {
-  local name=$1 begun=$SECONDS took
-  shift
-  echo "== $name"
-  "$@"
-  took=$((SECONDS - begun))
-  times+="$(printf '  %-8s %5ds' "$name" "$took")"$'\n'
-}
 
 stage peers scripts/test-deps.sh
 if cargo nextest --version >/dev/null 2>&1; then

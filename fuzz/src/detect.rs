@@ -50,14 +50,7 @@ fn plain(data: &[u8]) {
             (false, true) if data.is_empty() => FirstBytes::Nothing,
             (false, true) => FirstBytes::Http1(seen.clone()),
         };
-        let client = Script::new(State {
-            reads: reads
-                .iter()
-                .map(|read| Bytes::copy_from_slice(read))
-                .collect(),
-            closes,
-            ..State::default()
-        });
+        let client = Script::new(State::saying(&reads, closes));
         assert_eq!(first_bytes(client.transport()), expected);
     }
 }

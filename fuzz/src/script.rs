@@ -33,6 +33,20 @@ pub(crate) struct State {
 /// Gives what is said next; `None` for closing.
 pub(crate) type Answers = Box<dyn FnMut() -> Option<Vec<Bytes>> + Send>;
 
+impl State {
+    /// Says `reads`, and then nothing, or that this was all.
+    pub(crate) fn saying(reads: &[&[u8]], closes: bool) -> Self {
+        Self {
+            reads: reads
+                .iter()
+                .map(|read| Bytes::copy_from_slice(read))
+                .collect(),
+            closes,
+            ..Self::default()
+        }
+    }
+}
+
 impl Script {
     pub(crate) fn new(state: State) -> Self {
         Self(Arc::new(Mutex::new(state)))

@@ -154,6 +154,8 @@ pub struct ExchangeState {
 thread_local! {
     // Empty records, so that a request does not go to the allocator for its own.
     static KEPT: Kept<Exchange> = const { Kept::new() };
+    // Stands in them for the connection, which would otherwise be remembered longer than it lasts.
+    static NOWHERE: Arc<ConnInfo> = Arc::default();
 }
 
 impl ExchangeState {
@@ -261,13 +263,17 @@ impl Exchange {
     /// Gives the record back when nothing more is to be written down; whoever else holds it keeps it as it is.
     pub(crate) fn end(mut self) {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
+            // A thread that ends keeps nothing.
+            let Ok(nowhere) = NOWHERE.try_with(Arc::clone) else {
+                return;
+            };
+            inner.conn = nowhere;
             inner.interim = None;
             inner
                 .state
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clear();
-            // A thread that ends keeps nothing.
             let _ = KEPT.try_with(|kept| kept.keep(self));
         }
     }

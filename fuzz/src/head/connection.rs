@@ -85,13 +85,8 @@ pub(super) fn check(data: &[u8]) {
 /// Serves a client that sends this. Gives what it gets.
 pub(super) fn serve(reads: &[&[u8]], closes: bool, service: SharedService) -> Vec<u8> {
     let client = Script::new(State {
-        reads: reads
-            .iter()
-            .map(|read| Bytes::copy_from_slice(read))
-            .collect(),
-        closes,
         pauses: true,
-        ..State::default()
+        ..State::saying(reads, closes)
     });
     let peer = format!("{}:1000", clean::PEER);
     let peer = peer.parse().expect("an address");
@@ -148,12 +143,15 @@ pub(super) fn one_each(
     }
 }
 
+/// A body with its trailers, or that it broke off.
+type Outcome = Result<(Vec<u8>, Option<HeaderMap>), ()>;
+
 /// What a service was asked.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     pub(super) heads: Vec<Head>,
     /// Which requests' bodies were read, and what came of it.
-    bodies: Vec<(usize, Result<(Vec<u8>, Option<HeaderMap>), ()>)>,
+    bodies: Vec<(usize, Outcome)>,
     /// Which requests were answered with their own bodies.
     echoed: Vec<usize>,
     dice: Option<Dice>,

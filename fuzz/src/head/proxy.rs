@@ -58,7 +58,7 @@ pub(super) fn check(data: &[u8], answers: &[&[u8]]) {
     let met = Arc::new(Mutex::new(Met::default()));
     let service = SharedService::new(InFront {
         met: met.clone(),
-        inner: forwarding(upstream.clone()).expect("its configuration is right"),
+        inner: forwarding(upstream.clone()),
     });
     let written = serve(&reads, closes, service);
     let met = std::mem::take(&mut *met.lock().expect("nothing panicked"));

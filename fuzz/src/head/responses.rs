@@ -8,8 +8,7 @@ use portcullis_core::http1::{
 };
 
 use super::plain;
-use super::stream::{End, Message, is_same_end, read_all};
-use crate::cut::{Dice, cut};
+use super::stream::{End, Message, read_all, same_however_cut};
 
 /// Methods whose answers are framed in ways of their own.
 const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::CONNECT];
@@ -17,21 +16,7 @@ const METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::CONNECT];
 /// Reads responses at once and in pieces, and looks at those that are accepted.
 pub(super) fn check(data: &[u8], limits: &HeadLimits) {
     for method in METHODS {
-        let (whole, end) = read(&[data], &method, limits);
-        let (pieces, cut_end) = read(&cut(data, &mut Dice::of(data)), &method, limits);
-        assert_eq!(
-            whole.len(),
-            pieces.len(),
-            "{end:?} at once, {cut_end:?} in pieces"
-        );
-        for (one, other) in whole.iter().zip(&pieces) {
-            assert_eq!(format!("{one:?}"), format!("{other:?}"));
-        }
-        assert!(
-            is_same_end(&end, &cut_end),
-            "{end:?} at once, {cut_end:?} in pieces"
-        );
-        for message in &whole {
+        for message in same_however_cut(data, |pieces| read(pieces, &method, limits)) {
             let bytes = &data[message.start..message.head_end];
             accepted(&message.head, bytes, &method, limits);
             comes_back(&message.head, &method);

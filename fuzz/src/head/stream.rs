@@ -1,8 +1,12 @@
 //! Reading a stream of messages that arrives in pieces.
 
+use std::fmt::Debug;
+
 use bytes::BytesMut;
 use http::HeaderMap;
 use portcullis_core::http1::{BodyDecoder, BodyError, BodyFraming, Chunk, HeadError, HeadLimits};
+
+use crate::cut::{Dice, cut};
 
 /// A body and how it ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,9 +140,31 @@ pub(super) fn read_all<H>(
     (messages, end)
 }
 
+/// Reads `data` at once and in pieces, which must not make a difference, and gives the messages.
+pub(super) fn same_however_cut<H: Debug>(
+    data: &[u8],
+    mut read: impl FnMut(&[&[u8]]) -> (Vec<Message<H>>, End),
+) -> Vec<Message<H>> {
+    let (whole, end) = read(&[data]);
+    let (pieces, cut_end) = read(&cut(data, &mut Dice::of(data)));
+    assert_eq!(
+        whole.len(),
+        pieces.len(),
+        "{end:?} at once, {cut_end:?} in pieces"
+    );
+    for (one, other) in whole.iter().zip(&pieces) {
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    }
+    assert!(
+        is_same_end(&end, &cut_end),
+        "{end:?} at once, {cut_end:?} in pieces"
+    );
+    whole
+}
+
 /// Whether two readings of the same bytes came to the same end. A line that is too long and has another fault behind
 /// that length is refused for either, and for which depends on how much of it is there.
-pub(super) fn is_same_end(whole: &End, cut: &End) -> bool {
+fn is_same_end(whole: &End, cut: &End) -> bool {
     let long = |end: &End| {
         matches!(
             end,

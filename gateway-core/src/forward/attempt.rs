@@ -14,7 +14,6 @@ use super::{Backend, HashKey, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
-use crate::config::ir;
 use crate::error::{ErrorClass, GatewayError, RetrySafety};
 use crate::exchange::Exchange;
 use crate::grpc;
@@ -60,20 +59,37 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    pub(crate) fn new(split: Split, route: &ir::Route) -> Self {
+    /// Without time-outs of its own, retries and upgrades.
+    pub(crate) fn new(split: Split) -> Self {
         let by_header =
             |backend: &Backend| matches!(backend.client.settings().hash, HashKey::Header(_));
         let mut forward = Self {
             split,
-            timeouts: route.timeouts,
-            retry: route.retry.clone().map(Box::new),
+            timeouts: RouteTimeouts::default(),
+            retry: None,
             budget: Arc::new(RetryBudget::default()),
-            upgrades: route.upgrade,
+            upgrades: false,
             sees_forwarded: false,
         };
         forward.sees_forwarded =
             forward.has_chains() || forward.split.backends().iter().any(by_header);
         forward
+    }
+
+    pub(crate) fn timeouts(mut self, timeouts: RouteTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    pub(crate) fn retry(mut self, policy: Option<RetryPolicy>) -> Self {
+        self.retry = policy.map(Box::new);
+        self
+    }
+
+    /// Whether requests to upgrade are passed on as such.
+    pub(crate) fn upgrades(mut self, allowed: bool) -> Self {
+        self.upgrades = allowed;
+        self
     }
 
     /// Whether a backend has filters.

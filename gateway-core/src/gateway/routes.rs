@@ -101,7 +101,10 @@ fn build_one(
         }
         backends.push(backend);
     }
-    let forward = Forward::new(Split::new(backends), route);
+    let forward = Forward::new(Split::new(backends))
+        .timeouts(route.timeouts)
+        .retry(route.retry.clone())
+        .upgrades(route.upgrade);
     Some(LiveRoute {
         fingerprint: route.fingerprint,
         clients,

@@ -50,7 +50,6 @@ pub use self::encode::{
     encode_response_head,
 };
 pub use self::error::{BodyError, HeadError};
-pub use self::facts::{Field, FieldSet};
 pub use self::framing::BodyFraming;
 pub(crate) use self::framing::decimal;
 pub use self::limits::HeadLimits;

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::facts::{Facts, FieldSet};
+use super::facts::Facts;
 use super::fields::{SPARE_IN_REQUEST, map_for, parse_fields};
 use super::find::find;
 use super::framing::{BodyFraming, request_framing};
@@ -42,8 +42,8 @@ pub struct RequestHead {
     /// Whether `Connection` names options besides `close`, `keep-alive` and `upgrade`: fields that must
     /// not be forwarded.
     pub names_hop_fields: bool,
-    /// Which of the fields that the gateway reads are there.
-    pub fields: FieldSet,
+    /// Whether there is a `TE` field.
+    pub te: bool,
 }
 
 impl RequestHead {
@@ -123,7 +123,7 @@ pub fn parse_request(
             && !facts.upgrade_h2c
             && !framing.has_body(),
         names_hop_fields: facts.names_fields,
-        fields: facts.fields,
+        te: facts.te,
     }))
 }
 

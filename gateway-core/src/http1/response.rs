@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Version};
 
-use super::facts::{Facts, FieldSet};
+use super::facts::Facts;
 use super::fields::{SPARE_IN_RESPONSE, is_value_byte, map_for, parse_fields};
 use super::framing::{BodyFraming, has_no_body, response_framing};
 use super::scan::{self, LineEnds, ScanState, Section};
@@ -27,8 +27,6 @@ pub struct ResponseHead {
     /// Whether `Connection` names options besides `close`, `keep-alive` and `upgrade`: fields that must
     /// not be forwarded.
     pub names_hop_fields: bool,
-    /// Which of the fields that the gateway reads are there.
-    pub fields: FieldSet,
 }
 
 /// Takes one response head off `buf`, interim ones included. `None`: it is incomplete.
@@ -80,7 +78,6 @@ pub fn parse_response(
         framing,
         keep_alive: persistent && framing != BodyFraming::UntilClose && !stray_body,
         names_hop_fields: facts.names_fields,
-        fields: facts.fields,
     }))
 }
 

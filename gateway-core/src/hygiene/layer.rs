@@ -99,7 +99,11 @@ fn finish(
     let mut response = outcome.unwrap_or_else(|error| settle(error, exchange));
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     strip_response(response.headers_mut(), switching);
-    if !head_only && !switching && response.status() != StatusCode::NOT_MODIFIED {
+    let status = response.status();
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        // RFC 9110 8.6: these have none, not even one of zero.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    } else if !head_only && status != StatusCode::NOT_MODIFIED {
         settle_length(&mut response);
     }
     response

@@ -75,21 +75,15 @@ pub async fn serve_http1(
 }
 
 /// Cleans requests and sends them to an upstream with one endpoint, over connections that `connector` makes.
-///
-/// `None` when the configuration that is built in here is refused.
 #[must_use]
-pub fn forwarding(connector: SharedConnector) -> Option<SharedService> {
-    let text = "routes: [{ name: r, backends: [{ upstream: u }] }]\n\
-                upstreams: [{ name: u, endpoints: ['127.0.0.1:1'] }]";
-    let read = read_configuration("fuzz", text, Format::Yaml);
-    let route = read.meant.routes.first()?;
+pub fn forwarding(connector: SharedConnector) -> SharedService {
     let endpoint = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let upstream = Upstream::fixed("u", [EndpointSpec::new(endpoint)]);
     let client = UpstreamClient::new(upstream, connector, UpstreamSettings::default());
     let backend = Backend::new(Arc::new(client), 1);
-    let forward = Forward::new(Split::new(vec![backend]), route);
+    let forward = Forward::new(Split::new(vec![backend]));
     let cleaned = HygieneLayer::default().writing_forwarded_late();
-    Some(SharedService::new(cleaned.layer(forward)))
+    SharedService::new(cleaned.layer(forward))
 }
 
 /// The host of an authority as routes match it: lower case, without port and trailing dot.

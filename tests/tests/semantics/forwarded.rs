@@ -4,7 +4,7 @@ use portcullis::filter::{Filter, FilterCx, Flow, HeadFilter, RequestHead};
 use portcullis::http::{HeaderMap, HeaderValue, Response};
 use portcullis::registry::RegistryBuilder;
 use portcullis::{GatewayError, NoConfig, async_trait};
-use portcullis_tests::{TestGateway, Upstream, h2_upstream, listener, within};
+use portcullis_tests::{Message, TestGateway, Upstream, h2_upstream, listener, within};
 
 const FAMILY: [&str; 5] = [
     "x-forwarded-for",
@@ -82,6 +82,22 @@ async fn gateway(
     TestGateway::with(yaml, plugins).await
 }
 
+/// Sends `ask` through the gateway, has it answered, and gives what the upstream got.
+async fn forwarded(gateway: &TestGateway, upstream: &Upstream, ask: &str) -> Message {
+    let mut client = gateway.client().await;
+    client.send(ask).await;
+    let mut peer = upstream.accept().await;
+    let got = peer.request().await;
+    peer.send(OK).await;
+    assert_eq!(client.response().await.status(), 200);
+    got
+}
+
+fn family_of(got: &Message) -> Vec<String> {
+    let all = got.headers.iter();
+    family(all.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
 /// The family as the upstream got it, sorted.
 fn family<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
     let mut found: Vec<String> = headers
@@ -122,15 +138,12 @@ async fn filters_find_the_fields_wherever_they_stand() {
         ],
     ] {
         let gateway = gateway(upstream.addr(), filters, "", "").await;
-        let mut client = gateway.client().await;
-        client.send(ASK).await;
-        let mut peer = upstream.accept().await;
-        let got = peer.request().await;
-        peer.send(OK).await;
-        assert_eq!(client.response().await.status(), 200);
-        let all = got.headers.iter();
-        let all = all.map(|(name, value)| (name.as_str(), value.as_str()));
-        assert_eq!(family(all), expected(&gateway, "shop.test"), "{filters:?}");
+        let got = forwarded(&gateway, &upstream, ASK).await;
+        assert_eq!(
+            family_of(&got),
+            expected(&gateway, "shop.test"),
+            "{filters:?}"
+        );
         if filters
             .iter()
             .any(|filter| filter.contains("looks") || filter.contains("waits"))
@@ -147,14 +160,8 @@ async fn the_host_of_an_absolute_target_is_the_one_that_is_told() {
     let upstream = Upstream::bind().await;
     for filters in [["", "", ""], ["{ type: looks }", "", ""]] {
         let gateway = gateway(upstream.addr(), filters, "", "").await;
-        let mut client = gateway.client().await;
-        client
-            .send("GET http://shop.test:80/ HTTP/1.1\r\nhost: SHOP.test\r\n\r\n")
-            .await;
-        let mut peer = upstream.accept().await;
-        let got = peer.request().await;
-        peer.send(OK).await;
-        assert_eq!(client.response().await.status(), 200);
+        let ask = "GET http://shop.test:80/ HTTP/1.1\r\nhost: SHOP.test\r\n\r\n";
+        let got = forwarded(&gateway, &upstream, ask).await;
         for name in ["host", "x-forwarded-host"] {
             assert_eq!(got.all(name), ["shop.test:80"], "{filters:?}");
         }
@@ -168,12 +175,7 @@ async fn what_a_filter_sets_or_removes_stays_so() {
         "{ type: headers, request: { set: { x-forwarded-proto: https }, remove: [x-real-ip] } }";
     for filters in [[set, "", ""], ["", set, ""], ["", "", set]] {
         let gateway = gateway(upstream.addr(), filters, "", "").await;
-        let mut client = gateway.client().await;
-        client.send(ASK).await;
-        let mut peer = upstream.accept().await;
-        let got = peer.request().await;
-        peer.send(OK).await;
-        assert_eq!(client.response().await.status(), 200);
+        let got = forwarded(&gateway, &upstream, ASK).await;
         assert_eq!(got.all("x-forwarded-proto"), ["https"], "{filters:?}");
         assert_eq!(got.header("x-real-ip"), None, "{filters:?}");
         assert_eq!(got.all("x-forwarded-for"), ["127.0.0.1"], "{filters:?}");
@@ -184,15 +186,8 @@ async fn what_a_filter_sets_or_removes_stays_so() {
 async fn a_field_set_without_a_look_is_not_doubled() {
     let upstream = Upstream::bind().await;
     let gateway = gateway(upstream.addr(), ["{ type: blind }", "", ""], "", "").await;
-    let mut client = gateway.client().await;
-    client.send(ASK).await;
-    let mut peer = upstream.accept().await;
-    let got = peer.request().await;
-    peer.send(OK).await;
-    assert_eq!(client.response().await.status(), 200);
-    let all = got.headers.iter();
-    let all = all.map(|(name, value)| (name.as_str(), value.as_str()));
-    assert_eq!(family(all), expected(&gateway, "blind"));
+    let got = forwarded(&gateway, &upstream, ASK).await;
+    assert_eq!(family_of(&got), expected(&gateway, "blind"));
 }
 
 #[tokio::test]
@@ -218,9 +213,7 @@ async fn every_attempt_has_them() {
             let mut peer = within("an attempt", upstream.accept()).await;
             let got = peer.request().await;
             peer.send(reply).await;
-            let all = got.headers.iter();
-            let all = all.map(|(name, value)| (name.as_str(), value.as_str()));
-            assert_eq!(family(all), expected(&gateway, "shop.test"), "{inner}");
+            assert_eq!(family_of(&got), expected(&gateway, "shop.test"), "{inner}");
         }
         assert_eq!(client.response().await.status(), 200);
     }

@@ -75,6 +75,30 @@ async fn replies_that_have_no_body_have_none() {
 }
 
 #[tokio::test]
+async fn no_content_has_no_length_not_even_zero() {
+    let upstream = Upstream::answering(|_| "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .0;
+    let gateway = TestGateway::to(upstream).await;
+    let mut client = gateway.client().await;
+    let over_http2 = H2Client::connect(gateway.addr()).await;
+    for method in ["GET", "HEAD"] {
+        let ask = format!("{method} / HTTP/1.1\r\nhost: test\r\n\r\n");
+        let reply = client.ask(&ask).await;
+        assert_eq!(
+            (reply.status(), reply.header("content-length")),
+            (204, None)
+        );
+        let ask = Request::builder().method(method).uri("http://test/");
+        let reply = over_http2.ask(ask.body("").unwrap()).await;
+        assert_eq!(
+            (reply.status(), reply.header("content-length")),
+            (204, None)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_reply_without_length_ends_with_its_connection() {
     let upstream = Upstream::bind().await;
     let gateway = TestGateway::to(upstream.addr()).await;

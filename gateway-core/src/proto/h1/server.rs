@@ -21,7 +21,7 @@ use crate::filter::settle;
 use crate::gateway::ListenerEntry;
 use crate::handler::{BoxFuture, Request, Response};
 use crate::heads;
-use crate::http1::{BodyFraming, Field, HeadError, RequestHead, ScanState, parse_request};
+use crate::http1::{BodyFraming, HeadError, RequestHead, ScanState, parse_request};
 use crate::hygiene::accepts_trailers;
 use crate::settings::HttpSettings;
 use crate::timer::LazyTimer;
@@ -212,7 +212,7 @@ impl Turn {
         let reply_to = ReplyTo {
             method: head.method.clone(),
             version: head.version,
-            trailers: head.fields.has(Field::Te) && accepts_trailers(&head.headers),
+            trailers: head.te && accepts_trailers(&head.headers),
             keep_alive: head.keep_alive,
             upgrade: head.upgrade,
         };
