@@ -70,6 +70,14 @@ impl AsyncRead for End {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.state();
+        while state.reads.front().is_some_and(Bytes::is_empty) {
+            state.reads.pop_front();
+        }
+        // Not woken for nothing: two that are would wake each other's reader for ever, and paused time would stand.
+        if state.reads.is_empty() && !state.closes {
+            state.reader = Some(task.waker().clone());
+            return Poll::Pending;
+        }
         if state.pauses {
             state.paused = !state.paused;
             if state.paused {
@@ -77,15 +85,8 @@ impl AsyncRead for End {
                 return Poll::Pending;
             }
         }
-        while state.reads.front().is_some_and(Bytes::is_empty) {
-            state.reads.pop_front();
-        }
         let Some(next) = state.reads.front_mut() else {
-            if state.closes {
-                return Poll::Ready(Ok(()));
-            }
-            state.reader = Some(task.waker().clone());
-            return Poll::Pending;
+            return Poll::Ready(Ok(()));
         };
         let part = next.len().min(buf.remaining());
         buf.put_slice(&next[..part]);
