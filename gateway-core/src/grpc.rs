@@ -19,6 +19,40 @@ pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// `grpc-timeout`, the deadline a client sets.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// The names of codes 0 to 16, as configurations write them.
+const CODES: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid-argument",
+    "deadline-exceeded",
+    "not-found",
+    "already-exists",
+    "permission-denied",
+    "resource-exhausted",
+    "failed-precondition",
+    "aborted",
+    "out-of-range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data-loss",
+    "unauthenticated",
+];
+
+/// The code of a name such as `deadline-exceeded`.
+#[must_use]
+pub fn code_of_name(name: &str) -> Option<u8> {
+    let code = CODES.iter().position(|known| *known == name)?;
+    u8::try_from(code).ok()
+}
+
+/// The `grpc-status` among these fields.
+#[must_use]
+pub fn status(headers: &HeaderMap) -> Option<u8> {
+    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+}
+
 /// Whether headers announce a gRPC call or reply (`application/grpc`, optionally `+proto`, not grpc-web).
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
@@ -98,6 +132,15 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_the_names_of_codes() {
+        assert_eq!(code_of_name("ok"), Some(0));
+        assert_eq!(code_of_name("deadline-exceeded"), Some(4));
+        assert_eq!(code_of_name("unavailable"), Some(14));
+        assert_eq!(code_of_name("unauthenticated"), Some(16));
+        assert_eq!(code_of_name("UNAVAILABLE"), None);
+    }
 
     #[test]
     fn reads_timeouts() {

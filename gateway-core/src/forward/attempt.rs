@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::header::RETRY_AFTER;
 use http::request::Parts;
 
 use super::budget::RetryBudget;
@@ -19,6 +20,7 @@ use crate::exchange::Exchange;
 use crate::grpc;
 use crate::handler::{BoxFuture, Handler, Request, Response};
 use crate::heads;
+use crate::http1::decimal;
 use crate::hygiene::settle_for;
 use crate::upgrade::Upgrade;
 use crate::upstream::EndpointId;
@@ -222,17 +224,20 @@ impl Forward {
             let wanted = match &outcome {
                 Ok(response) => match rendered(response) {
                     Some((class, safety)) => policy.wants_error(class, safety, &parts.method),
-                    None => policy.wants_status(response.status(), &parts.method),
+                    None => policy.wants_reply(response, &parts.method),
                 },
                 Err(error) => {
                     policy.wants_error(error.class(), error.retry_safety(), &parts.method)
                 }
             };
-            let left = done_by.is_none_or(|by| by > Clock.now());
-            if !wanted
-                || number >= policy.attempts
-                || !replay.is_whole()
-                || !left
+            let asked = outcome.as_ref().ok().and_then(retry_after);
+            let pause = match policy.pause(number, PickCx::new().random(), asked) {
+                Some(pause) if wanted && number < policy.attempts => pause,
+                _ => return outcome,
+            };
+            let next = Clock.now() + pause;
+            if !replay.is_whole()
+                || done_by.is_some_and(|by| by <= next)
                 || !self.budget.withdraw(policy.budget)
             {
                 return outcome;
@@ -246,12 +251,17 @@ impl Forward {
             }
             // The response that is not wanted must go before the next attempt: it holds a connection.
             drop(outcome);
-            let pause = policy.pause(number, PickCx::new().random());
-            let until = done_by.map_or(Clock.now() + pause, |by| by.min(Clock.now() + pause));
-            tokio::time::sleep_until(until).await;
+            tokio::time::sleep_until(next).await;
             number += 1;
         }
     }
+}
+
+/// The seconds of `Retry-After` (RFC 9110 10.2.3). A date is none: the clocks of two machines differ by more than what
+/// is worth waiting for.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?;
+    decimal(value.as_bytes()).map(Duration::from_secs)
 }
 
 /// What went wrong, if a reply is an error of the gateway's that the filters of a backend have rendered.

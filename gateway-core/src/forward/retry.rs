@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use crate::error::{ErrorClass, RetrySafety};
+use crate::grpc;
+use crate::handler::Response;
 
 /// Which failures are tried again, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct RetryPolicy {
     pub backoff: Duration,
     /// The longest pause.
     pub max_backoff: Duration,
+    /// The longest `Retry-After` that is waited for instead of the pause; `None` pays no attention to it.
+    pub retry_after: Option<Duration>,
     /// Request bodies are kept for another attempt up to this many bytes.
     pub buffer: usize,
     /// How many retries there may be compared to requests.
@@ -53,6 +57,7 @@ impl Default for RetryPolicy {
             non_idempotent: false,
             backoff: Duration::from_millis(25),
             max_backoff: Duration::from_millis(250),
+            retry_after: None,
             buffer: 64 * 1024,
             budget: RetryBudgetLimits::default(),
         }
@@ -77,10 +82,13 @@ pub enum RetryOn {
     ServerError,
     /// The upstream answered 502, 503 or 504.
     GatewayError,
+    /// The upstream ended a gRPC call with this code before it said anything else.
+    Grpc(u8),
 }
 
 impl RetryOn {
-    /// Reads `connect-failure`, `refused-stream`, `reset`, `timeout`, `5xx`, `gateway-error` or a status from 100 to 599.
+    /// Reads `connect-failure`, `refused-stream`, `reset`, `timeout`, `5xx`, `gateway-error`, `grpc-` and the name of
+    /// a gRPC code such as `unavailable`, or a status from 100 to 599.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
@@ -90,6 +98,10 @@ impl RetryOn {
             "timeout" => Self::Timeout,
             "5xx" => Self::ServerError,
             "gateway-error" => Self::GatewayError,
+            grpc if grpc.starts_with("grpc-") => {
+                let code = grpc.strip_prefix("grpc-").and_then(grpc::code_of_name)?;
+                (code != 0).then_some(Self::Grpc(code))?
+            }
             status => {
                 let status: StatusCode = status.parse().ok()?;
                 (status.as_u16() < 600).then_some(Self::Status(status))?
@@ -97,14 +109,19 @@ impl RetryOn {
         })
     }
 
-    /// All spellings that [`parse`](Self::parse) knows, beside statuses.
-    pub const NAMES: [&'static str; 6] = [
+    /// The spellings that [`parse`](Self::parse) knows, beside statuses and rarer gRPC codes.
+    pub const NAMES: [&'static str; 11] = [
         "connect-failure",
         "refused-stream",
         "reset",
         "timeout",
         "5xx",
         "gateway-error",
+        "grpc-cancelled",
+        "grpc-deadline-exceeded",
+        "grpc-internal",
+        "grpc-resource-exhausted",
+        "grpc-unavailable",
     ];
 }
 
@@ -130,21 +147,38 @@ impl RetryPolicy {
         listed && (untouched || self.may_repeat(method))
     }
 
-    pub(crate) fn wants_status(&self, status: StatusCode, method: &Method) -> bool {
-        self.may_repeat(method)
-            && self.on.iter().any(|on| match on {
-                RetryOn::Status(listed) => *listed == status,
-                RetryOn::ServerError => status.is_server_error(),
-                RetryOn::GatewayError => matches!(status.as_u16(), 502..=504),
-                _ => false,
-            })
+    pub(crate) fn wants_reply(&self, reply: &Response, method: &Method) -> bool {
+        let status = reply.status();
+        let repeatable = self.may_repeat(method);
+        self.on.iter().any(|on| match on {
+            RetryOn::Status(listed) => repeatable && *listed == status,
+            RetryOn::ServerError => repeatable && status.is_server_error(),
+            RetryOn::GatewayError => repeatable && matches!(status.as_u16(), 502..=504),
+            // All calls are POST, so whoever lists a code says that they may be repeated.
+            RetryOn::Grpc(code) => grpc::status(reply.headers()) == Some(*code),
+            _ => false,
+        })
+    }
+
+    /// The pause before retry number `retry`, which starts at 0; `None` if the upstream asks for more patience than
+    /// there is.
+    pub(crate) fn pause(
+        &self,
+        retry: u32,
+        random: u64,
+        asked: Option<Duration>,
+    ) -> Option<Duration> {
+        match (asked, self.retry_after) {
+            (Some(asked), Some(most)) => (asked <= most).then_some(asked),
+            _ => Some(self.backoff_of(retry, random)),
+        }
     }
 
     fn may_repeat(&self, method: &Method) -> bool {
         self.non_idempotent || is_idempotent(method)
     }
 
-    pub(crate) fn pause(&self, retry: u32, random: u64) -> Duration {
+    fn backoff_of(&self, retry: u32, random: u64) -> Duration {
         let full = self
             .backoff
             .saturating_mul(1 << retry.min(16))
@@ -184,8 +218,10 @@ mod tests {
         assert!(policy.wants_error(refused, RetrySafety::NotSent, &Method::POST));
         assert!(!policy.wants_error(reset, RetrySafety::Idempotent, &Method::POST));
         assert!(policy.wants_error(reset, RetrySafety::Idempotent, &Method::GET));
-        assert!(policy.wants_status(StatusCode::BAD_GATEWAY, &Method::PUT));
-        assert!(!policy.wants_status(StatusCode::BAD_GATEWAY, &Method::POST));
+        let mut reply = Response::new(crate::body::Body::empty());
+        *reply.status_mut() = StatusCode::BAD_GATEWAY;
+        assert!(policy.wants_reply(&reply, &Method::PUT));
+        assert!(!policy.wants_reply(&reply, &Method::POST));
         let default = RetryPolicy::default();
         assert!(default.wants_error(reset, RetrySafety::NotSent, &Method::POST));
         assert!(!default.wants_error(reset, RetrySafety::Idempotent, &Method::GET));
@@ -195,10 +231,30 @@ mod tests {
     fn pauses_grow_and_stay_below_the_cap() {
         let policy = RetryPolicy::default();
         for random in [0, 511, 1023] {
-            let first = policy.pause(0, random);
+            let first = policy.pause(0, random, None).unwrap();
             assert!(first >= policy.backoff / 2 && first <= policy.backoff);
-            assert!(policy.pause(20, random) <= policy.max_backoff);
+            assert!(policy.pause(20, random, None).unwrap() <= policy.max_backoff);
         }
+    }
+
+    #[test]
+    fn what_the_upstream_asks_for_takes_the_place_of_the_pause_as_far_as_it_may() {
+        let second = Duration::from_secs(1);
+        let mut policy = RetryPolicy::default();
+        assert!(policy.pause(0, 0, Some(second)).unwrap() < second);
+        policy.retry_after = Some(second);
+        assert_eq!(policy.pause(0, 0, Some(second)), Some(second));
+        assert_eq!(policy.pause(0, 0, Some(second * 2)), None);
+        assert!(policy.pause(0, 0, None).unwrap() < second);
+    }
+
+    #[test]
+    fn a_call_is_tried_again_for_the_codes_that_are_listed() {
+        let policy = policy(&[RetryOn::Grpc(14)]);
+        assert!(policy.wants_reply(&grpc::trailers_only(14, ""), &Method::POST));
+        assert!(!policy.wants_reply(&grpc::trailers_only(5, ""), &Method::POST));
+        assert_eq!(RetryOn::parse("grpc-ok"), None);
+        assert_eq!(RetryOn::parse("grpc-aborted"), Some(RetryOn::Grpc(10)));
     }
 
     #[test]

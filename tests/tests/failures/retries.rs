@@ -236,3 +236,34 @@ async fn a_backend_with_filters_is_retried_too() {
         assert_eq!(gateway.ended().await.reason, "");
     }
 }
+
+#[tokio::test]
+async fn the_upstreams_wish_for_a_pause_is_granted_within_bounds() {
+    const LATER: &str =
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+    for (most, attempts) in [("1s", 2), ("500ms", 1)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        let (address, _) = Upstream::answering(move |_| {
+            let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+            if first { LATER } else { OK }
+        })
+        .await;
+        let route = format!(
+            "retry: {{ attempts: 1, on: [\"503\"], backoff: {{ base: 1ms, max: 1ms, retry_after: {most} }} }}"
+        );
+        let gateway = TestGateway::start(route_to(address, &route, "")).await;
+        let begun = std::time::Instant::now();
+        let reply = gateway.ask(GET).await;
+        assert_eq!(asked.load(Ordering::SeqCst), attempts, "{most}");
+        if attempts == 2 {
+            assert_eq!(reply.status(), 200);
+            assert!(begun.elapsed().as_secs() >= 1);
+        } else {
+            assert_eq!(
+                (reply.status(), reply.header("retry-after")),
+                (503, Some("1"))
+            );
+        }
+    }
+}

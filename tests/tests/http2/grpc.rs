@@ -1,6 +1,8 @@
 //! gRPC calls: trailers, streams, errors, deadlines.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -153,4 +155,37 @@ async fn a_steady_stream_of_messages_upwards_is_not_silence() {
         response.headers().get("x-count"),
         Some(&HeaderValue::from_static("8"))
     );
+}
+
+#[tokio::test]
+async fn a_call_is_made_again_for_the_codes_that_are_listed() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let (address, _) = h2_upstream(move |request, mut respond| {
+        let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            let mut body = request.into_body();
+            let mut said = Vec::new();
+            while let Some(Ok(data)) = body.data().await {
+                said.extend_from_slice(&data);
+            }
+            assert_eq!(said, b"\0\0\0\0\x02hi");
+            let code = if first { "14" } else { "5" };
+            let head = Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", code);
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+    })
+    .await;
+    let route = "retry: { attempts: 3, on: [grpc-unavailable] }";
+    let gateway = TestGateway::start(route_to(address, route, "protocol: http2")).await;
+    let client = H2Client::connect(gateway.addr()).await;
+    let (response, mut send) = client.open(grpc("/a.B/C"), false).await;
+    send.send_data(Bytes::from_static(b"\0\0\0\0\x02hi"), true)
+        .unwrap();
+    let response = within("a response", response).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "5");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+    assert_eq!(gateway.ended().await.attempts, 2);
 }

@@ -45,6 +45,7 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Findings<'_>) -> Option<Retry
         non_idempotent: raw.non_idempotent,
         backoff: backoff.base.get(),
         max_backoff: backoff.max.get(),
+        retry_after: backoff.retry_after.map(|most| most.get()),
         buffer: raw.buffer.as_len(),
         budget,
     })

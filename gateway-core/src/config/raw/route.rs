@@ -97,8 +97,9 @@ pub struct RawRetry {
     pub attempts: u32,
     /// What counts as failed: `connect-failure` (nothing was sent), `refused-stream` (the upstream says that it did
     /// nothing), `reset` (no answer), `timeout` (of one attempt), a status such as `503`, `gateway-error` (502, 503 and
-    /// 504) or `5xx`. Default: `[connect-failure, refused-stream]`, which are safe for any method; the others are tried
-    /// again for idempotent methods only (RFC 9110, section 9.2.2).
+    /// 504), `5xx`, or the code of a gRPC call that ended without a message: `grpc-unavailable`,
+    /// `grpc-resource-exhausted` and so on. Default: `[connect-failure, refused-stream]`, which are safe for any method;
+    /// the others but those of gRPC are tried again for idempotent methods only (RFC 9110, section 9.2.2).
     pub on: Vec<Located<RetryCondition>>,
     /// Also try requests again that are not idempotent, such as POST, and may have reached the upstream. Default:
     /// `false`.
@@ -164,6 +165,10 @@ pub struct RawBackoff {
     pub base: TimeSpan,
     /// The largest bound. Default: `250ms`.
     pub max: TimeSpan,
+    /// The longest `Retry-After`, in seconds (RFC 9110, section 10.2.3), that is waited for instead of the pause; a
+    /// request whose reply asks for more is not tried again. Left out: no attention is paid to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<TimeSpan>,
 }
 
 impl Default for RawBackoff {
@@ -171,6 +176,7 @@ impl Default for RawBackoff {
         Self {
             base: Duration::from_millis(25).into(),
             max: Duration::from_millis(250).into(),
+            retry_after: None,
         }
     }
 }
