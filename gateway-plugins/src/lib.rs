@@ -10,6 +10,7 @@
 //! | [`respond`] | answers itself |
 //! | [`body-limit`](body_limit) | refuses request bodies that are too long |
 //! | [`request-id`](request_id) | gives each request a name that shows up in every log |
+//! | [`fault`] | delays and refuses a share of the requests, to see what comes of it |
 //! | [`compression`] | compresses replies |
 //!
 //! The comments on the fields of each `Config` type are the manual of its settings.
@@ -20,6 +21,7 @@ pub mod api;
 pub mod body_limit;
 #[cfg(feature = "compression")]
 pub mod compression;
+pub mod fault;
 pub mod headers;
 pub mod path_rule;
 pub mod redirect;
@@ -30,6 +32,7 @@ pub mod values;
 
 #[cfg(test)]
 mod harness;
+mod random;
 
 use portcullis_core::Registry;
 use portcullis_core::registry::RegistryBuilder;
@@ -37,6 +40,7 @@ use portcullis_core::registry::RegistryBuilder;
 pub use body_limit::BodyLimit;
 #[cfg(feature = "compression")]
 pub use compression::Compression;
+pub use fault::Fault;
 pub use headers::Headers;
 pub use redirect::Redirect;
 pub use request_id::RequestId;
@@ -62,7 +66,8 @@ pub fn register(builder: RegistryBuilder) -> RegistryBuilder {
         .filter::<Redirect>()
         .filter::<Respond>()
         .filter::<BodyLimit>()
-        .filter::<RequestId>();
+        .filter::<RequestId>()
+        .filter::<Fault>();
     #[cfg(feature = "compression")]
     let builder = builder.filter::<Compression>();
     builder
@@ -102,6 +107,8 @@ mod tests {
             ("respond", json!({ "status": 304 })),
             ("body-limit", json!({ "max": 2 })),
             ("request-id", json!({ "accept": "always" })),
+            ("fault", json!({ "delay": { "fixed": "1ms" } })),
+            ("fault", json!({ "abort": { "status": 418 } })),
             #[cfg(feature = "compression")]
             ("compression", json!({ "min_size": 0 })),
         ] {
@@ -121,6 +128,7 @@ mod tests {
             .collect();
         for name in [
             "body-limit",
+            "fault",
             "headers",
             "redirect",
             "request-id",

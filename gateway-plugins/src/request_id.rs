@@ -8,8 +8,6 @@
 //! The id goes upstream, into the access log and, unless told otherwise, back to the client, also on errors. It
 //! names a request and protects nothing: it is random, but not a secret.
 
-mod random;
-
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -23,6 +21,7 @@ use portcullis_core::filter::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::random;
 use crate::values::FieldName;
 
 /// Longest id that is taken over from a request, in bytes.

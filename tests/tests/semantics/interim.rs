@@ -1,7 +1,9 @@
 //! Interim replies: `100 Continue` and `103 Early Hints`.
 
-use http::Request;
-use portcullis_tests::{H2Client, TestGateway, Upstream, within};
+use http::{Request, Response};
+use portcullis::filter::{Filter, FilterCx, Flow};
+use portcullis::{GatewayError, NoConfig, async_trait};
+use portcullis_tests::{H2Client, TestGateway, Upstream, listener, within};
 
 const EXPECTING: &str =
     "POST /up HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
@@ -27,6 +29,47 @@ async fn the_upstreams_100_lets_the_client_send_its_body() {
         .send("GET /next HTTP/1.1\r\nhost: test\r\n\r\n")
         .await;
     assert_eq!(peer.request().await.target(), "/next");
+}
+
+/// Answers with what it is sent, as it comes.
+struct Echoes;
+
+#[async_trait]
+impl Filter for Echoes {
+    async fn on_request(&self, cx: &mut FilterCx<'_>) -> Result<Flow, GatewayError> {
+        let body = std::mem::take(cx.request_mut().body_mut());
+        Ok(Flow::Reply(Response::new(body)))
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_reads_on_asks_for_the_body_before_it() {
+    let yaml = format!(
+        "{}routes: [{{ name: all, filters: [{{ type: echoes }}] }}]\n",
+        listener("")
+    );
+    let gateway = TestGateway::with(yaml, |registry| {
+        registry.async_filter("echoes", |_: NoConfig, _: &_| Ok(Echoes))
+    })
+    .await;
+    for together in [false, true] {
+        let mut client = gateway.client().await;
+        // One that waits for the interim reply, and one that does not.
+        let first = if together {
+            [EXPECTING, "hello"].concat()
+        } else {
+            EXPECTING.to_owned()
+        };
+        client.send(first).await;
+        assert_eq!(client.head().await.status(), 100);
+        if !together {
+            client.send("hello").await;
+        }
+        let reply = client.response().await;
+        assert_eq!((reply.status(), reply.text().as_str()), (200, "hello"));
+        let reply = client.ask("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        assert_eq!((reply.status(), reply.text().as_str()), (200, ""));
+    }
 }
 
 #[tokio::test]

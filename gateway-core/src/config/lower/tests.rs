@@ -375,8 +375,10 @@ fn routes_are_checked() {
         (
             "routes: [{ name: r, retry: { on: [refused_stream, 700, sometimes], budget: { percent: 2000 } }, backends: [{ upstream: u }] }]",
             "conf/g.yaml:1:35: error: no retry condition is called `refused_stream` (at routes[0].retry.on[0])\n  hint: did you mean `refused-stream`?\n\
-             conf/g.yaml:1:51: error: no retry condition is called `700` (at routes[0].retry.on[1])\n  hint: conditions: connect-failure, refused-stream, reset, timeout, 5xx, gateway-error, or a status such as 503\n\
-             conf/g.yaml:1:56: error: no retry condition is called `sometimes` (at routes[0].retry.on[2])\n  hint: conditions: connect-failure, refused-stream, reset, timeout, 5xx, gateway-error, or a status such as 503\n\
+             conf/g.yaml:1:51: error: no retry condition is called `700` (at routes[0].retry.on[1])\n  hint: conditions: connect-failure, refused-stream, reset, timeout, 5xx, gateway-error, grpc-cancelled, \
+             grpc-deadline-exceeded, grpc-internal, grpc-resource-exhausted, grpc-unavailable, or a status such as 503\n\
+             conf/g.yaml:1:56: error: no retry condition is called `sometimes` (at routes[0].retry.on[2])\n  hint: conditions: connect-failure, refused-stream, reset, timeout, 5xx, gateway-error, grpc-cancelled, \
+             grpc-deadline-exceeded, grpc-internal, grpc-resource-exhausted, grpc-unavailable, or a status such as 503\n\
              conf/g.yaml:1:87: error: expected at most 1000 percent, found 2000 (at routes[0].retry.budget.percent)",
         ),
     ]);

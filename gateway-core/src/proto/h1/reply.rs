@@ -84,6 +84,11 @@ pub(super) fn begin_reply(
             conn.tunnel = Tunnel::None;
         }
     }
+    let failed = parts.status.is_client_error() || parts.status.is_server_error();
+    if conn.continue_pending && !conn.body_dropped && !failed {
+        // Whoever answers goes on reading, and the client must not take the reply for a refusal of its body.
+        conn.send_continue();
+    }
     let unasked = std::mem::take(&mut conn.continue_pending);
     conn.interim_allowed = false;
     let directive = if switching {
@@ -132,8 +137,7 @@ pub(super) fn begin_reply(
 /// with the reply. A little is thrown away behind the reply instead.
 fn leaves_doubt(conn: &mut ServerConn, unasked: bool, status: StatusCode) -> bool {
     let mut budget = DISCARD_LIMIT;
-    if conn.decoder.is_done() || (conn.body_dropped || unasked) && conn.discard_arrived(&mut budget)
-    {
+    if conn.decoder.is_done() || conn.body_dropped && conn.discard_arrived(&mut budget) {
         return false;
     }
     match conn.decoder.remaining_hint() {

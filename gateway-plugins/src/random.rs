@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// A random number from this thread's generator (xoshiro256++ of Blackman and Vigna).
-pub(super) fn next() -> u64 {
+pub(crate) fn next() -> u64 {
     STATE.with(|state| {
         let [mut a, mut b, mut c, mut d] = state.get();
         let value = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
