@@ -3,7 +3,7 @@
 #
 #   scripts/fuzz.sh                      all targets, 30 seconds each
 #   scripts/fuzz.sh head rules           only these
-#   scripts/fuzz.sh --seconds 600 head   longer
+#   scripts/fuzz.sh --seconds 600 --seed 0 head   longer, and on another way through inputs each time
 #   scripts/fuzz.sh head FILE            what the target makes of one input, and nothing else
 #
 # cargo-fuzz is installed to the folder `judges` of cargo's home, where it outlives the target folder. What the targets
@@ -26,6 +26,8 @@ for file in fuzz/fuzz_targets/*.rs; do
 done
 
 seconds=30
+# The same way through inputs with each run, as far as time allows: what fails here fails for everybody.
+seed=1
 chosen=()
 inputs=()
 while [ $# -gt 0 ]; do
@@ -35,6 +37,10 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --seconds=*) seconds=${1#--seconds=} ;;
+    --seed)
+      seed=${2:?--seed needs a number}
+      shift
+      ;;
     *)
       if [[ " ${all[*]} " == *" $1 "* ]]; then
         chosen+=("$1")
@@ -82,7 +88,7 @@ run() {
   local name=$1 corpus="$target/corpus/$1" found="$target/found/$1" log="$target/$1.log"
   mkdir -p "$corpus" "$found"
   "$binaries/$name" "$corpus" "fuzz/seeds/$name" \
-    -dict="fuzz/$name.dict" -artifact_prefix="$found/" -max_total_time="$seconds" -max_len="$max_length" \
+    -dict="fuzz/$name.dict" -artifact_prefix="$found/" -seed="$seed" -max_total_time="$seconds" -max_len="$max_length" \
     -timeout="$timeout" -rss_limit_mb="$memory_mb" -print_final_stats=1 >"$log" 2>&1
 }
 

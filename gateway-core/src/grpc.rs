@@ -129,6 +129,22 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
+/// Writes a `grpc-timeout`, in the finest unit in which it has no more than eight digits, at least one of it.
+pub(crate) fn timeout_value(left: Duration) -> HeaderValue {
+    const MOST: u128 = 99_999_999;
+    let units = [
+        (left.as_nanos(), 'n'),
+        (left.as_micros(), 'u'),
+        (left.as_millis(), 'm'),
+        (u128::from(left.as_secs()), 'S'),
+        (u128::from(left.as_secs() / 60), 'M'),
+    ];
+    let fits = units.into_iter().find(|(count, _)| *count <= MOST);
+    let (count, unit) = fits.unwrap_or((MOST, 'M'));
+    let text = format!("{}{unit}", count.max(1));
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("1n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +156,23 @@ mod tests {
         assert_eq!(code_of_name("unavailable"), Some(14));
         assert_eq!(code_of_name("unauthenticated"), Some(16));
         assert_eq!(code_of_name("UNAVAILABLE"), None);
+    }
+
+    #[test]
+    fn writes_timeouts_that_it_reads() {
+        for (left, text) in [
+            (Duration::ZERO, "1n"),
+            (Duration::from_nanos(99_999_999), "99999999n"),
+            (Duration::from_millis(100), "100000u"),
+            (Duration::from_millis(1500), "1500000u"),
+            (Duration::from_secs(3600), "3600000m"),
+            (Duration::from_secs(10_000_000_000), "99999999M"),
+        ] {
+            assert_eq!(timeout_value(left), text);
+            let mut headers = HeaderMap::new();
+            headers.insert(GRPC_TIMEOUT, timeout_value(left));
+            assert!(timeout(&headers).unwrap() <= left.max(Duration::from_nanos(1)));
+        }
     }
 
     #[test]

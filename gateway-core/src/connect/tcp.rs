@@ -1,6 +1,7 @@
 //! The stock connector: TCP or a Unix socket, with TLS if the upstream says so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
@@ -18,6 +19,7 @@ pub struct DirectConnector {
     tls: Option<Arc<UpstreamTls>>,
     http1_tls: Option<Arc<UpstreamTls>>,
     keepalive: TcpKeepalive,
+    tls_timeout: Option<Duration>,
 }
 
 impl DirectConnector {
@@ -51,6 +53,15 @@ impl DirectConnector {
     }
 }
 
+impl DirectConnector {
+    /// How long the TLS handshake may take; `None`: as long as the whole connection may.
+    #[must_use]
+    pub fn with_tls_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.tls_timeout = limit;
+        self
+    }
+}
+
 impl Connector for DirectConnector {
     fn connect<'a>(
         &'a self,
@@ -69,11 +80,14 @@ impl Connector for DirectConnector {
             };
             let name =
                 server_name(tls, endpoint).map_err(|error| failed(std::io::Error::other(error)))?;
-            let stream = tls
-                .connector()
-                .connect(name, transport)
-                .await
-                .map_err(failed)?;
+            let handshake = tls.connector().connect(name, transport);
+            let stream = match self.tls_timeout {
+                None => handshake.await,
+                Some(limit) => tokio::time::timeout(limit, handshake)
+                    .await
+                    .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+            };
+            let stream = stream.map_err(failed)?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let transport = Transport::tls_client(stream);
             Ok(if http2 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::header::RETRY_AFTER;
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 
 use super::budget::RetryBudget;
@@ -22,8 +22,12 @@ use crate::handler::{BoxFuture, Handler, Request, Response};
 use crate::heads;
 use crate::http1::decimal;
 use crate::hygiene::settle_for;
+use crate::proto::h1::earliest;
 use crate::upgrade::Upgrade;
 use crate::upstream::EndpointId;
+
+/// What Envoy tells upstreams: milliseconds until it gives an attempt up.
+const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 
 /// How long a request may take on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,22 @@ pub struct RouteTimeouts {
     pub per_try: Option<Duration>,
     /// The longest silence of the upstream, before and within a response.
     pub idle: Option<Duration>,
+    /// The longest silence of the upstream before the head of its response; `None`: as `idle`.
+    pub head: Option<Duration>,
+    /// How long a tunnel may last; `None` for no limit.
+    pub stream: Option<Duration>,
+    /// How upstreams are told how much time is left.
+    pub announce: Announce,
+}
+
+/// The fields that tell upstreams how much time is left for an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Announce {
+    /// `grpc-timeout`, for gRPC calls.
+    pub grpc: bool,
+    /// Envoy's `x-envoy-expected-rq-timeout-ms`.
+    pub envoy: bool,
 }
 
 impl Default for RouteTimeouts {
@@ -43,6 +63,9 @@ impl Default for RouteTimeouts {
             total: None,
             per_try: None,
             idle: Some(Duration::from_secs(60)),
+            head: None,
+            stream: None,
+            announce: Announce::default(),
         }
     }
 }
@@ -138,10 +161,10 @@ impl Handler for Forward {
 }
 
 impl Forward {
-    /// A tunnel has no total: it ends when its sides end it.
+    /// A tunnel has no total: it ends when its sides end it, or when it has lasted for too long.
     fn deadline(&self, parts: &Parts, exchange: &Exchange, upgrading: bool) -> Option<Instant> {
         if upgrading {
-            return None;
+            return self.timeouts.stream.map(|limit| exchange.started() + limit);
         }
         let told = if grpc::is_grpc(&parts.headers) {
             grpc::timeout(&parts.headers)
@@ -167,6 +190,7 @@ impl Forward {
             head_by: self.timeouts.per_try.map(|limit| Clock.recent() + limit),
             done_by,
             idle: self.timeouts.idle,
+            silence: self.timeouts.head.or(self.timeouts.idle),
             upgrading: false,
         }
     }
@@ -187,13 +211,14 @@ impl Forward {
     )]
     fn once(
         &self,
-        parts: Parts,
+        mut parts: Parts,
         body: Body,
         cx: AttemptCx,
         exchange: Exchange,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         async move {
             let backend = self.choose()?;
+            self.timeouts.announce.enter(&mut parts.headers, &cx);
             match &backend.chain {
                 None => {
                     let outcome = backend.client.send(&parts, body, &cx, &exchange).await;
@@ -209,7 +234,7 @@ impl Forward {
     async fn repeat(
         &self,
         policy: &RetryPolicy,
-        parts: Parts,
+        mut parts: Parts,
         body: Body,
         done_by: Option<Instant>,
         exchange: Exchange,
@@ -220,6 +245,7 @@ impl Forward {
         loop {
             let backend = self.choose()?;
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
+            self.timeouts.announce.enter(&mut parts.headers, &cx);
             let outcome = backend.send(&parts, replay.attempt(), cx, &exchange).await;
             let wanted = match &outcome {
                 Ok(response) => match rendered(response) {
@@ -253,6 +279,26 @@ impl Forward {
             drop(outcome);
             tokio::time::sleep_until(next).await;
             number += 1;
+        }
+    }
+}
+
+impl Announce {
+    /// Writes down how much time is left for the attempt.
+    fn enter(self, headers: &mut HeaderMap, cx: &AttemptCx) {
+        if self == Self::default() {
+            return;
+        }
+        let Some(by) = earliest([cx.head_by, cx.done_by]) else {
+            return;
+        };
+        let left = by.saturating_duration_since(Clock.now());
+        if self.grpc && grpc::is_grpc(headers) {
+            headers.insert(grpc::GRPC_TIMEOUT, grpc::timeout_value(left));
+        }
+        if self.envoy {
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(millis.max(1)));
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct AttemptCx {
     pub(crate) head_by: Option<Instant>,
     pub(crate) done_by: Option<Instant>,
     pub(crate) idle: Option<Duration>,
+    /// The longest silence before the head of the response.
+    pub(crate) silence: Option<Duration>,
     /// The request asks for an upgrade.
     pub(crate) upgrading: bool,
 }

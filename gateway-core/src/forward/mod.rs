@@ -16,6 +16,6 @@ pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use settings::{HashKey, HostPolicy, UpstreamSettings};
 pub use split::{Backend, Split};
 
-pub use attempt::RouteTimeouts;
+pub use attempt::{Announce, RouteTimeouts};
 pub(crate) use attempt::{Forward, SendOnce};
 pub(crate) use client::AttemptCx;

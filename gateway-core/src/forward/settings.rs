@@ -21,6 +21,8 @@ pub struct UpstreamSettings {
     pub max_requests: Option<u32>,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
+    /// How long the TLS handshake of a connection may take, beside that.
+    pub tls_timeout: Option<Duration>,
     /// What the upstream sees as `Host`.
     pub host: HostPolicy,
     /// What consistent balancing hashes.
@@ -40,6 +42,7 @@ impl Default for UpstreamSettings {
             pool: PoolLimits::default(),
             max_requests: None,
             connect_timeout: Duration::from_secs(5),
+            tls_timeout: None,
             host: HostPolicy::Preserve,
             hash: HashKey::ClientIp,
             tcp_keepalive: TcpKeepalive::default(),

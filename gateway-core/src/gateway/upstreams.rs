@@ -216,7 +216,8 @@ fn connector(
         Ok((tls, http1)) => Some(Arc::new(
             DirectConnector::tls(Arc::new(tls))
                 .with_http1(Arc::new(http1))
-                .with_keepalive(keepalive),
+                .with_keepalive(keepalive)
+                .with_tls_timeout(plan.settings.tls_timeout),
         )),
         Err(error) => {
             let problem = format!("tls of upstream {}: {}", plan.name, chain(&error));

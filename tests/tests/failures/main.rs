@@ -7,6 +7,7 @@
 )]
 
 mod caps;
+mod deadlines;
 mod replies;
 mod retries;
 mod slow_clients;

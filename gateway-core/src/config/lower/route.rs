@@ -15,10 +15,10 @@ use crate::{
     balance::combine_hashes,
     config::{
         ir::{Backend, Route},
-        raw::{RawDefaults, RawRoute, RawRouteTimeouts},
+        raw::{DeadlineField, RawDefaults, RawRoute, RawRouteTimeouts},
         units::TimeSpan,
     },
-    forward::{RetryPolicy, RouteTimeouts},
+    forward::{Announce, RetryPolicy, RouteTimeouts},
 };
 
 /// What routes use where they say nothing themselves.
@@ -133,6 +133,14 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> V
     lowered.collect()
 }
 
+fn announce(fields: Option<&Vec<DeadlineField>>) -> Announce {
+    let asked = |field| fields.is_some_and(|fields| fields.contains(&field));
+    let mut announce = Announce::default();
+    announce.grpc = asked(DeadlineField::Grpc);
+    announce.envoy = asked(DeadlineField::Envoy);
+    announce
+}
+
 fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Findings<'_>) -> RouteTimeouts {
     let (own, other) = (&raw.timeouts, defaults.timeouts);
     let chosen = |own: Option<TimeSpan>, other: Option<TimeSpan>, unset: Option<Duration>| {
@@ -143,6 +151,9 @@ fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Findings<'_>
         total: chosen(own.total, other.total, unset.total),
         per_try: chosen(own.per_try, other.per_try, unset.per_try),
         idle: chosen(own.idle, other.idle, unset.idle),
+        head: chosen(own.head, other.head, unset.head),
+        stream: chosen(own.stream, other.stream, unset.stream),
+        announce: announce(own.announce.as_ref().or(other.announce.as_ref())),
     };
     let known = !problems.lost(&raw.name, &["timeouts"]) && !problems.lost_section("defaults");
     if let (Some(total), Some(per_try)) = (lowered.total, lowered.per_try)

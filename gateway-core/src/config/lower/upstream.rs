@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use super::{
     findings::Findings,
     fingerprint,
-    limits::{NEVER, count, tcp_keepalive},
+    limits::{NEVER, count, tcp_keepalive, timeout},
     listener,
     names::called,
     place::Place,
@@ -132,6 +132,7 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
             .max_requests
             .map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
         connect_timeout: connect.get().min(NEVER),
+        tls_timeout: raw.timeouts.tls.and_then(timeout),
         host: host(raw, problems),
         hash: hash(raw, problems),
         tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |_| None),

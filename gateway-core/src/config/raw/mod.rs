@@ -26,7 +26,9 @@ pub use listener::{
     RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
-pub use route::{RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts};
+pub use route::{
+    DeadlineField, RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts,
+};
 pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
     HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,

@@ -85,6 +85,29 @@ pub struct RawRouteTimeouts {
     /// The longest silence of the upstream, before and within a response, and of an upgraded connection. Default: `60s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<TimeSpan>,
+    /// The longest silence of the upstream between a request and the headers of its response. Default: as `idle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<TimeSpan>,
+    /// How long an upgraded connection may last, however much it is used; `total` does not count for those. Default:
+    /// off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<TimeSpan>,
+    /// Fields that tell the upstream how much time `total`, `per_try` and the deadline of a gRPC call leave it:
+    /// `grpc-timeout` (for gRPC calls) and `x-envoy-expected-rq-timeout-ms`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announce: Option<Vec<DeadlineField>>,
+}
+
+/// A field that tells how much time is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub enum DeadlineField {
+    /// `grpc-timeout`, for gRPC calls.
+    #[serde(rename = "grpc-timeout")]
+    Grpc,
+    /// What Envoy sends: milliseconds.
+    #[serde(rename = "x-envoy-expected-rq-timeout-ms")]
+    Envoy,
 }
 
 /// When a failed request is tried again.

@@ -364,12 +364,16 @@ impl Default for RawUpstreamLimits {
 pub struct RawUpstreamTimeouts {
     /// Until it is established, TLS handshake included. Default: `5s`.
     pub connect: TimeSpan,
+    /// The TLS handshake alone. Of the default connector. Default: what is left of `connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TimeSpan>,
 }
 
 impl Default for RawUpstreamTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5).into(),
+            tls: None,
         }
     }
 }

@@ -373,7 +373,7 @@ async fn exchange_heads(
                 Poll::Pending => {}
             }
             if !conn.timer.is_set() {
-                let idle = limits.idle.filter(|_| !sending.waits_for_client(conn));
+                let idle = limits.silence.filter(|_| !sending.waits_for_client(conn));
                 let idle_by = idle.map(|idle| Clock.recent() + idle);
                 conn.timer.set(earliest([
                     limits.head_by,
@@ -429,7 +429,7 @@ fn respond(mut lease: Lease, mut sending: Sending, head: ResponseHead, cx: &Atte
         _ => None,
     };
     let limits = SendLimits {
-        done_by: cx.done_by.filter(|_| !switching),
+        done_by: cx.done_by,
         idle: cx.idle,
     };
     let body = if !sending.is_done(conn) || switching {

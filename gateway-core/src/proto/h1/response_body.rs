@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -161,12 +160,7 @@ impl ResponseBody {
         let Some(lease) = self.lease.take() else {
             return false;
         };
-        spawn(send_on(
-            lease,
-            sending,
-            self.limits.idle,
-            self.in_flight.take(),
-        ));
+        spawn(send_on(lease, sending, self.limits, self.in_flight.take()));
         true
     }
 
@@ -188,11 +182,11 @@ impl ResponseBody {
     }
 }
 
-/// Carries the client's direction of a tunnel whose other one has ended, until it ends too or is silent for too long.
+/// Carries the client's direction of a tunnel whose other one has ended, until it ends too or is silent for too long or late.
 async fn send_on(
     mut lease: Lease,
     mut sending: Sending,
-    idle: Option<Duration>,
+    limits: SendLimits,
     _in_flight: Option<InFlight>,
 ) {
     lease.connection().timer.set(None);
@@ -203,7 +197,8 @@ async fn send_on(
             return Poll::Ready(());
         }
         if !conn.timer.is_set() {
-            conn.timer.set(idle.map(|idle| Clock.now() + idle));
+            let idle_by = limits.idle.map(|idle| Clock.now() + idle);
+            conn.timer.set(earliest([limits.done_by, idle_by]));
         }
         conn.timer.poll_elapsed(task)
     })

@@ -123,7 +123,7 @@ impl Call {
             Ok((answer, stream, share)) => Ok(Self {
                 answer,
                 upload: Upload::new(stream, body, held.then(|| Clock.now() + CONTINUE_WAIT), end),
-                silence: Silence::new(share, earliest([cx.head_by, cx.done_by]), cx.idle),
+                silence: Silence::new(share, earliest([cx.head_by, cx.done_by]), cx.silence),
                 interim: 0,
                 tunnel,
             }),
@@ -234,7 +234,7 @@ impl Call {
                     // A tunnel that was refused has no body to send.
                     upload: (!sent && tunnel == self.tunnel).then(|| Box::new(self.upload)),
                     tunnel,
-                    silence: self.silence.until(cx.done_by),
+                    silence: self.silence.until(cx.done_by, cx.idle),
                 })))
             }
         };

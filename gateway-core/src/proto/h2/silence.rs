@@ -22,10 +22,11 @@ impl Silence {
         Self { stream, by, idle }
     }
 
-    /// Counts anew, up to another end.
-    pub(super) fn until(mut self, by: Option<Instant>) -> Self {
+    /// Counts anew, up to another end and with another patience.
+    pub(super) fn until(mut self, by: Option<Instant>, idle: Option<Duration>) -> Self {
         self.moved();
         self.by = by;
+        self.idle = idle;
         self
     }
 
