@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::request::Parts;
 
+use super::affinity::Marks;
 use super::budget::RetryBudget;
 use super::client::AttemptCx;
 use super::replay::Replay;
@@ -61,8 +62,11 @@ pub(crate) struct Forward {
 impl Forward {
     /// Without time-outs of its own, retries and upgrades.
     pub(crate) fn new(split: Split) -> Self {
-        let by_header =
-            |backend: &Backend| matches!(backend.client.settings().hash, HashKey::Header(_));
+        let by_header = |backend: &Backend| {
+            let settings = backend.client.settings();
+            let mut keys = settings.hash.iter();
+            keys.any(|key| matches!(key, HashKey::Header(_)))
+        };
         let mut forward = Self {
             split,
             timeouts: RouteTimeouts::default(),
@@ -169,8 +173,9 @@ impl Forward {
         }
     }
 
-    fn choose(&self) -> Result<&Backend, GatewayError> {
-        self.split.choose().ok_or_else(|| {
+    fn choose(&self, parts: &Parts, exchange: &Exchange) -> Result<&Backend, GatewayError> {
+        let chosen = self.split.choose(&parts.headers, exchange);
+        chosen.ok_or_else(|| {
             GatewayError::new(
                 ErrorClass::NoEndpoint,
                 "choosing a backend: the route has none with a weight",
@@ -191,8 +196,8 @@ impl Forward {
         exchange: Exchange,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         async move {
-            let backend = self.choose()?;
-            match &backend.chain {
+            let backend = self.choose(&parts, &exchange)?;
+            let outcome = match &backend.chain {
                 None => {
                     let outcome = backend.client.send(&parts, body, &cx, &exchange).await;
                     heads::keep_header_map(parts.headers);
@@ -200,8 +205,22 @@ impl Forward {
                     outcome
                 }
                 Some(chain) => chain.call(for_chain(parts, body, cx)).await,
-            }
+            };
+            self.marked(outcome, &exchange)
         }
+    }
+
+    /// Has the reply tell the client which backend it was on.
+    fn marked(
+        &self,
+        outcome: Result<Response, GatewayError>,
+        exchange: &Exchange,
+    ) -> Result<Response, GatewayError> {
+        let mut response = outcome?;
+        if self.split.marks() && rendered(&response).is_none() {
+            Marks::write_backend(exchange, response.headers_mut());
+        }
+        Ok(response)
     }
 
     async fn repeat(
@@ -216,7 +235,7 @@ impl Forward {
         let mut tried: Vec<EndpointId> = Vec::new();
         let mut number = 0;
         loop {
-            let backend = self.choose()?;
+            let backend = self.choose(&parts, &exchange)?;
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
             let outcome = backend.send(&parts, replay.attempt(), cx, &exchange).await;
             let wanted = match &outcome {
@@ -235,7 +254,7 @@ impl Forward {
                 || !left
                 || !self.budget.withdraw(policy.budget)
             {
-                return outcome;
+                return self.marked(outcome, &exchange);
             }
             {
                 let mut state = exchange.state();
