@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::clock::{Clock, Instant};
 use crate::error::ErrorForm;
+use crate::forward::Marks;
 use crate::hygiene::Told;
 use crate::kept::Kept;
 use crate::principal::Principal;
@@ -149,6 +150,8 @@ pub struct ExchangeState {
     pub principal: Option<Principal>,
     /// The trace this request belongs to.
     pub trace: Option<crate::observe::TraceContext>,
+    /// What the reply is to tell the client, so that it comes back to where it was.
+    pub(crate) marks: Option<Box<Marks>>,
 }
 
 thread_local! {
@@ -179,6 +182,7 @@ impl ExchangeState {
             forwarded_late,
             principal,
             trace,
+            marks,
         } = self;
         *client_ip = None;
         *client_ip_forwarded = false;
@@ -197,6 +201,7 @@ impl ExchangeState {
         *forwarded_late = false;
         *principal = None;
         *trace = None;
+        *marks = None;
     }
 }
 

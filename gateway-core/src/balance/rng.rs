@@ -27,6 +27,13 @@ pub(crate) fn mix(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// Undoes [`mix`].
+pub(crate) fn unmix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 31) ^ (value >> 62)).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    value = (value ^ (value >> 27) ^ (value >> 54)).wrapping_mul(0x96de_1b17_3f11_9089);
+    value ^ (value >> 30) ^ (value >> 60)
+}
+
 /// Maps `random` to `0..bound` by multiplication; the bias is below `bound / 2^64`.
 pub(crate) fn below(random: u64, bound: usize) -> usize {
     ((u128::from(random) * bound as u128) >> 64) as usize
@@ -47,6 +54,13 @@ mod tests {
         assert_eq!(below(0, 7), 0);
         assert_eq!(below(u64::MAX, 0), 0);
         assert!(fraction(u64::MAX) < 1.0);
+    }
+
+    #[test]
+    fn mixing_can_be_undone() {
+        for value in [0, 1, 42, u64::MAX, STEP] {
+            assert_eq!(unmix(mix(value)), value);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    forward::{RetryPolicy, RouteTimeouts, UpstreamSettings},
+    forward::{RetryPolicy, RouteTimeouts, Sticky, UpstreamSettings},
     hygiene::HygieneLayer,
     observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
     route::RouteMatch,
@@ -179,6 +179,8 @@ pub struct Route {
     pub retry: Option<RetryPolicy>,
     /// Where requests go. Empty only when there are filters, one of which has to answer.
     pub backends: Vec<Backend>,
+    /// Keeps clients on their backends; `None` for no client.
+    pub sticky: Option<Box<Sticky>>,
     /// Whether connections may change protocol.
     pub upgrade: bool,
     /// Equal when nothing about it or its upstreams has changed.
@@ -203,6 +205,8 @@ pub struct Backend {
     pub upstream: usize,
     /// The share, relative to the other backends; 0 for none.
     pub weight: u32,
+    /// Used only while the backends of lower numbers have no healthy endpoint.
+    pub priority: u32,
     /// Filters for these requests only.
     pub filters: Vec<PluginSpec>,
 }

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 
+use super::affinity::Marks;
 use super::budget::RetryBudget;
 use super::client::AttemptCx;
 use super::replay::Replay;
@@ -86,8 +87,11 @@ pub(crate) struct Forward {
 impl Forward {
     /// Without time-outs of its own, retries and upgrades.
     pub(crate) fn new(split: Split) -> Self {
-        let by_header =
-            |backend: &Backend| matches!(backend.client.settings().hash, HashKey::Header(_));
+        let by_header = |backend: &Backend| {
+            let settings = backend.client.settings();
+            let mut keys = settings.hash.iter();
+            keys.any(|key| matches!(key, HashKey::Header(_)))
+        };
         let mut forward = Self {
             split,
             timeouts: RouteTimeouts::default(),
@@ -195,8 +199,9 @@ impl Forward {
         }
     }
 
-    fn choose(&self) -> Result<&Backend, GatewayError> {
-        self.split.choose().ok_or_else(|| {
+    fn choose(&self, parts: &Parts, exchange: &Exchange) -> Result<&Backend, GatewayError> {
+        let chosen = self.split.choose(&parts.headers, exchange);
+        chosen.ok_or_else(|| {
             GatewayError::new(
                 ErrorClass::NoEndpoint,
                 "choosing a backend: the route has none with a weight",
@@ -217,9 +222,9 @@ impl Forward {
         exchange: Exchange,
     ) -> impl Future<Output = Result<Response, GatewayError>> + Send {
         async move {
-            let backend = self.choose()?;
+            let backend = self.choose(&parts, &exchange)?;
             self.timeouts.announce.enter(&mut parts.headers, &cx);
-            match &backend.chain {
+            let outcome = match &backend.chain {
                 None => {
                     let outcome = backend.client.send(&parts, body, &cx, &exchange).await;
                     heads::keep_header_map(parts.headers);
@@ -227,8 +232,22 @@ impl Forward {
                     outcome
                 }
                 Some(chain) => chain.call(for_chain(parts, body, cx)).await,
-            }
+            };
+            self.marked(outcome, &exchange)
         }
+    }
+
+    /// Has the reply tell the client which backend it was on.
+    fn marked(
+        &self,
+        outcome: Result<Response, GatewayError>,
+        exchange: &Exchange,
+    ) -> Result<Response, GatewayError> {
+        let mut response = outcome?;
+        if self.split.marks() && rendered(&response).is_none() {
+            Marks::write_backend(exchange, response.headers_mut());
+        }
+        Ok(response)
     }
 
     async fn repeat(
@@ -243,7 +262,7 @@ impl Forward {
         let mut tried: Vec<EndpointId> = Vec::new();
         let mut number = 0;
         loop {
-            let backend = self.choose()?;
+            let backend = self.choose(&parts, &exchange)?;
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
             self.timeouts.announce.enter(&mut parts.headers, &cx);
             let outcome = backend.send(&parts, replay.attempt(), cx, &exchange).await;
@@ -259,14 +278,14 @@ impl Forward {
             let asked = outcome.as_ref().ok().and_then(retry_after);
             let pause = match policy.pause(number, PickCx::new().random(), asked) {
                 Some(pause) if wanted && number < policy.attempts => pause,
-                _ => return outcome,
+                _ => return self.marked(outcome, &exchange),
             };
             let next = Clock.now() + pause;
             if !replay.is_whole()
                 || done_by.is_some_and(|by| by <= next)
                 || !self.budget.withdraw(policy.budget)
             {
-                return outcome;
+                return self.marked(outcome, &exchange);
             }
             {
                 let mut state = exchange.state();

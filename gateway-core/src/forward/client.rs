@@ -8,9 +8,10 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as HttpBody;
 
+use super::affinity::{self, Marks};
 use super::channel::Channel;
 use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
-use crate::balance::{PickCx, stable_hash};
+use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
 use crate::connect::SharedConnector;
@@ -32,6 +33,8 @@ pub struct UpstreamClient {
     pub(super) connector: SharedConnector,
     pub(super) settings: UpstreamSettings,
     hashes: bool,
+    /// Replies may have to tell the client what to come back with.
+    marks: bool,
 }
 
 /// What one attempt is told.
@@ -56,11 +59,14 @@ impl UpstreamClient {
         connector: SharedConnector,
         settings: UpstreamSettings,
     ) -> Self {
+        let issues = |key: &HashKey| matches!(key, HashKey::IssuedCookie(_));
+        let marks = settings.sticky.is_some() || settings.hash.iter().any(issues);
         Self {
             upstream,
             connector,
             settings,
             hashes: false,
+            marks,
         }
     }
 
@@ -142,6 +148,9 @@ impl UpstreamClient {
                     if cx.done_by.is_some() && ends_with_status(parts, &response) {
                         response.body_mut().end_late(exchange);
                     }
+                    if self.marks {
+                        Marks::write_endpoint(exchange, response.headers_mut());
+                    }
                     // Counted against its endpoint until the response's body is gone.
                     response.body_mut().carry(in_flight);
                     Ok(response)
@@ -160,29 +169,44 @@ impl UpstreamClient {
     }
 
     fn pick(&self, parts: &Parts, cx: &AttemptCx, exchange: &Exchange) -> Option<Arc<Endpoint>> {
+        if self.marks {
+            Marks::begin_attempt(exchange);
+        }
+        let Some(sticky) = self.settings.sticky.as_deref() else {
+            return self.pick_any(parts, cx, exchange);
+        };
+        let pin = sticky.pin(&parts.headers);
+        let pinned = pin.and_then(|pin| Some((pin, self.upstream.pinned(pin.to)?)));
+        let (endpoint, mark) = match pinned {
+            Some((pin, endpoint)) if !cx.tried.contains(&endpoint.id()) => {
+                let mark = sticky.renew(pin);
+                (endpoint, mark)
+            }
+            _ => {
+                let endpoint = self.pick_any(parts, cx, exchange)?;
+                let mark = sticky.issue(endpoint.fingerprint());
+                (endpoint, mark)
+            }
+        };
+        if mark.is_some() {
+            Marks::of(&mut exchange.state()).endpoint = mark;
+        }
+        Some(endpoint)
+    }
+
+    fn pick_any(
+        &self,
+        parts: &Parts,
+        cx: &AttemptCx,
+        exchange: &Exchange,
+    ) -> Option<Arc<Endpoint>> {
         let mut pick = PickCx::new().with_attempt(cx.number, &cx.tried);
         if self.hashes
-            && let Some(key) = self.hash(parts, exchange)
+            && let Some(key) = affinity::hash(&self.settings.hash, parts, exchange)
         {
             pick = pick.with_hash_key(key);
         }
         self.upstream.pick(&pick)
-    }
-
-    fn hash(&self, parts: &Parts, exchange: &Exchange) -> Option<u64> {
-        match &self.settings.hash {
-            HashKey::ClientIp => exchange
-                .client_ip()
-                .map(|address| stable_hash(address.to_canonical().to_string().as_bytes())),
-            HashKey::Header(name) => parts
-                .headers
-                .get(name)
-                .map(|value| stable_hash(value.as_bytes())),
-            HashKey::Cookie(name) => {
-                outgoing::cookie(&parts.headers, name).map(|value| stable_hash(value.as_bytes()))
-            }
-            HashKey::Path => Some(stable_hash(parts.uri.path().as_bytes())),
-        }
     }
 
     #[expect(

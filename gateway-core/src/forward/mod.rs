@@ -1,9 +1,11 @@
 //! The end of every route: choosing an upstream and an endpoint, sending, and trying again.
 
+mod affinity;
 mod attempt;
 mod budget;
 mod channel;
 mod client;
+mod cookie;
 mod outgoing;
 mod probe;
 mod replay;
@@ -11,11 +13,15 @@ mod retry;
 mod settings;
 mod split;
 
+pub use affinity::Sticky;
 pub use client::UpstreamClient;
+pub use cookie::{CookieSpec, SameSite};
 pub use retry::{RetryBudgetLimits, RetryOn, RetryPolicy};
 pub use settings::{HashKey, HostPolicy, UpstreamSettings};
 pub use split::{Backend, Split};
 
 pub use attempt::{Announce, RouteTimeouts};
+
+pub(crate) use affinity::Marks;
 pub(crate) use attempt::{Forward, SendOnce};
 pub(crate) use client::AttemptCx;

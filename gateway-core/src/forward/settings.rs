@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::{CookieSpec, Sticky};
 use crate::http1::HeadLimits;
 use crate::pool::PoolLimits;
+use crate::route::Pattern;
 use crate::settings::Protocol;
 use crate::socket::TcpKeepalive;
 
@@ -25,8 +27,10 @@ pub struct UpstreamSettings {
     pub tls_timeout: Option<Duration>,
     /// What the upstream sees as `Host`.
     pub host: HostPolicy,
-    /// What consistent balancing hashes.
-    pub hash: HashKey,
+    /// What consistent balancing hashes: the first of these that a request has.
+    pub hash: Vec<HashKey>,
+    /// Keeps clients on their endpoints; `None` for no client.
+    pub sticky: Option<Box<Sticky>>,
     /// How endpoints that are gone are found.
     pub tcp_keepalive: TcpKeepalive,
     /// Limits of response heads.
@@ -44,7 +48,8 @@ impl Default for UpstreamSettings {
             connect_timeout: Duration::from_secs(5),
             tls_timeout: None,
             host: HostPolicy::Preserve,
-            hash: HashKey::ClientIp,
+            hash: vec![HashKey::ClientIp],
+            sticky: None,
             tcp_keepalive: TcpKeepalive::default(),
             limits: HeadLimits::default(),
             shards: 1,
@@ -65,17 +70,25 @@ pub enum HostPolicy {
     Fixed(HeaderValue),
 }
 
-/// What ring hash and maglev hash to keep a client on an endpoint.
+/// What consistent balancing hashes to keep a client on an endpoint. A request that has it not is spread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HashKey {
     /// The client's address.
     #[default]
     ClientIp,
-    /// A header; requests without it are spread.
+    /// A header.
     Header(HeaderName),
-    /// A cookie; requests without it are spread.
+    /// A cookie.
     Cookie(String),
+    /// A cookie that clients without it are given.
+    IssuedCookie(CookieSpec),
+    /// The first value of a query parameter, decoded.
+    Query(String),
     /// The path.
     Path,
+    /// What the first group of the expression captures of the path.
+    PathCapture(Pattern),
+    /// Who made the request.
+    Principal,
 }

@@ -8,7 +8,7 @@ use super::telemetry::RouteMetrics;
 use super::upstreams::LiveUpstreams;
 use crate::config::{Diagnostics, PluginSpec, ir};
 use crate::filter::{BuildCx, Chain, Stage};
-use crate::forward::{Backend, Forward, SendOnce, Split, UpstreamClient};
+use crate::forward::{Backend, Forward, SendOnce, Split, Sticky, UpstreamClient};
 use crate::registry::Registry;
 use crate::route::RouteMatch;
 use crate::route_entry::RouteEntry;
@@ -93,6 +93,7 @@ fn build_one(
     let mut backends = Vec::with_capacity(clients.len());
     for ((plan, client), filters) in route.backends.iter().zip(&clients).zip(parts.backends) {
         let mut backend = Backend::new(client.clone(), plan.weight);
+        backend.priority = plan.priority;
         if !filters.is_empty() {
             let chain = Chain::builder().stages(filters).build(SendOnce {
                 client: client.clone(),
@@ -101,7 +102,11 @@ fn build_one(
         }
         backends.push(backend);
     }
-    let forward = Forward::new(Split::new(backends))
+    let split = match &route.sticky {
+        Some(sticky) => Split::sticky(backends, Sticky::clone(sticky)),
+        None => Split::new(backends),
+    };
+    let forward = Forward::new(split)
         .timeouts(route.timeouts)
         .retry(route.retry.clone())
         .upgrades(route.upgrade);

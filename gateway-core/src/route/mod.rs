@@ -42,7 +42,7 @@ mod matcher;
 mod naive;
 mod path;
 mod pattern;
-mod query;
+pub(crate) mod query;
 mod rank;
 mod spec;
 mod table;

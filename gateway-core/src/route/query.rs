@@ -108,6 +108,16 @@ impl QueryMatch {
     }
 }
 
+/// The first value of the parameter `name`, decoded; empty if it has none.
+pub(crate) fn first_value<'q>(query: &'q str, name: &str) -> Option<Cow<'q, [u8]>> {
+    let mut pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let (_, value) = pairs
+        .by_ref()
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(found, _)| decodes_to(found, name))?;
+    Some(decoded(value))
+}
+
 /// Compares without building the decoded text.
 fn decodes_to(raw: &str, wanted: &str) -> bool {
     DecodedBytes(raw.as_bytes()).eq(wanted.bytes())

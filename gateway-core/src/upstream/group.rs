@@ -188,10 +188,16 @@ impl Upstream {
     }
 
     /// The endpoint with this [fingerprint](Endpoint::fingerprint) if it may be picked, for clients that
-    /// are pinned to one.
+    /// are pinned to one. One of weight 0 keeps the clients it has.
     #[must_use]
     pub fn pinned(&self, fingerprint: u64) -> Option<Arc<Endpoint>> {
         self.read(|snapshot| snapshot.pinned(fingerprint))
+    }
+
+    /// Whether an endpoint may be picked on its own merits, not only because all are in trouble.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.read(Snapshot::is_healthy)
     }
 
     /// The current endpoints and picker, for what happens off the request path.

@@ -43,9 +43,12 @@ impl PanicPolicy {
 pub struct Snapshot {
     version: u64,
     endpoints: Box<[Arc<Endpoint>]>,
-    /// Those the picker chooses from, by fingerprint.
-    candidates: Box<[Arc<Endpoint>]>,
+    /// How many the picker chooses from.
+    candidates: usize,
+    /// Those that keep the clients they have, by fingerprint: the same, and those of weight 0.
+    keeping: Box<[Arc<Endpoint>]>,
     picker: Arc<dyn Picker>,
+    healthy: bool,
     in_panic: bool,
     expires: Option<Instant>,
 }
@@ -63,22 +66,30 @@ impl Snapshot {
             .filter(|endpoint| endpoint.stats().is_available(now))
             .cloned()
             .collect();
+        let healthy = !usable.is_empty();
         let in_panic = panic.applies(usable.len(), weighted().count());
-        let mut candidates = if in_panic {
+        let candidates = if in_panic {
             weighted().cloned().collect()
         } else {
             usable
         };
+        let mut keeping: Vec<_> = endpoints
+            .iter()
+            .filter(|endpoint| in_panic || endpoint.stats().is_available(now))
+            .cloned()
+            .collect();
+        keeping.sort_by_key(|endpoint| endpoint.fingerprint());
         let picker = build_picker(balancer, &EndpointView::new(&candidates));
-        candidates.sort_by_key(|endpoint| endpoint.fingerprint());
         let ejections = endpoints
             .iter()
             .filter_map(|e| e.stats().ejected_until(now));
         Self {
             version,
             endpoints: endpoints.into(),
-            candidates: candidates.into(),
+            candidates: candidates.len(),
+            keeping: keeping.into(),
             picker,
+            healthy,
             in_panic,
             expires: ejections.min(),
         }
@@ -99,7 +110,7 @@ impl Snapshot {
     /// How many endpoints are picked from.
     #[must_use]
     pub fn candidate_count(&self) -> usize {
-        self.candidates.len()
+        self.candidates
     }
 
     /// Whether health is ignored because too few endpoints are usable.
@@ -108,19 +119,25 @@ impl Snapshot {
         self.in_panic
     }
 
+    /// Whether an endpoint may be picked on its own merits, not only because all are in trouble.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
     /// Chooses the endpoint for an attempt; `None` when there is none.
     #[must_use]
     pub fn pick(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
         self.picker.pick(cx)
     }
 
-    /// The endpoint with this fingerprint, if it may be picked.
+    /// The endpoint with this fingerprint, if it may be picked. One of weight 0 keeps the clients it has.
     #[must_use]
     pub fn pinned(&self, fingerprint: u64) -> Option<Arc<Endpoint>> {
         let found = self
-            .candidates
+            .keeping
             .binary_search_by_key(&fingerprint, |endpoint| endpoint.fingerprint());
-        self.candidates.get(found.ok()?).cloned()
+        self.keeping.get(found.ok()?).cloned()
     }
 
     /// When the first ejection ends, after which the snapshot is out of date.

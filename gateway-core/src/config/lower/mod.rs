@@ -9,6 +9,7 @@
 //! Relative paths of PEM files begin at the folder of the file they are written in, so that a configuration
 //! can be moved as a whole; those of a program begin at the working directory.
 
+mod affinity;
 mod findings;
 mod fingerprint;
 mod limits;

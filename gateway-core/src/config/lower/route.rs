@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    affinity,
     findings::Findings,
     fingerprint,
     limits::timeout,
@@ -80,6 +81,10 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'
             None => scope.defaults.retry.clone(),
         },
         backends,
+        sticky: raw
+            .sticky
+            .as_ref()
+            .and_then(|sticky| affinity::sticky(sticky, &raw.name, problems)),
         // What was wrong may have been a `false`, which some filters need.
         upgrade: raw.upgrade && !problems.lost(&raw.name, &["upgrade"]),
         fingerprint,
@@ -127,6 +132,7 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> V
         Some(Backend {
             upstream: scope.names.upstreams.find(&backend.upstream, problems)?,
             weight: backend.weight,
+            priority: backend.priority,
             filters: backend.filters.clone(),
         })
     });

@@ -230,7 +230,7 @@ limits: { max_connections: 5, max_requests_in_flight: 6, drain: 1m30s }
         ("orders", 80, Some("b"))
     );
     let settings = &upstream.settings;
-    assert_eq!(settings.hash, HashKey::Cookie("session".to_owned()));
+    assert_eq!(settings.hash, [HashKey::Cookie("session".to_owned())]);
     assert_eq!(
         settings.host,
         HostPolicy::Fixed(http::HeaderValue::from_static("a.example"))

@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use http::{HeaderValue, uri::PathAndQuery};
 
 use super::{
+    affinity,
     findings::Findings,
     fingerprint,
     limits::{NEVER, count, tcp_keepalive, timeout},
@@ -16,17 +17,14 @@ use super::{
 use crate::{
     config::{
         ir::{NamedEndpoint, Upstream},
-        raw::{HashOn, RawActiveHealth, RawPassiveHealth, RawUpstream},
+        raw::{RawActiveHealth, RawPassiveHealth, RawUpstream},
         units::TimeSpan,
         values::{EndpointAddress as RawAddress, HostRewrite},
     },
-    forward::{HashKey, HostPolicy, UpstreamSettings},
+    forward::{HostPolicy, UpstreamSettings},
     pool::PoolLimits,
     upstream::{ActiveHealth, EndpointAddress, EndpointSpec, OutlierConfig},
 };
-
-/// Balancers that look at the hash of a request.
-const WITHOUT_HASH: [&str; 4] = ["p2c", "round-robin", "random", "least-requests"];
 
 pub(super) fn lower(raw: &RawUpstream, problems: &mut Findings<'_>) -> Upstream {
     let (endpoints, names) = endpoints(raw, problems);
@@ -134,7 +132,11 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
         connect_timeout: connect.get().min(NEVER),
         tls_timeout: raw.timeouts.tls.and_then(timeout),
         host: host(raw, problems),
-        hash: hash(raw, problems),
+        hash: affinity::hash(raw, problems),
+        sticky: raw
+            .sticky
+            .as_ref()
+            .and_then(|sticky| affinity::sticky(sticky, &raw.name, problems)),
         tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |_| None),
         ..UpstreamSettings::default()
     }
@@ -152,35 +154,6 @@ fn host(raw: &RawUpstream, problems: &mut Findings<'_>) -> HostPolicy {
                 HostPolicy::Preserve
             }
         },
-    }
-}
-
-fn hash(raw: &RawUpstream, problems: &mut Findings<'_>) -> HashKey {
-    let balancer = raw.balance.as_ref().map_or("p2c", |balance| &balance.kind);
-    let known = !problems.lost(&raw.name, &["balance"]);
-    if raw.hash.value != HashOn::default() && WITHOUT_HASH.contains(&balancer) && known {
-        let problem = raw.hash.warning(format!(
-            "`hash` has no effect, because the balancer `{balancer}` does not hash"
-        ));
-        problems.push(problem.hint("write `balance: { type: maglev }` or `{ type: ring-hash }`"));
-    }
-    match &raw.hash.value {
-        HashOn::ClientIp => HashKey::ClientIp,
-        HashOn::Path => HashKey::Path,
-        HashOn::Header(name) => match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => HashKey::Header(name),
-            Err(_) => {
-                problems.push(raw.hash.error(format!("`{name}` is not a header name")));
-                HashKey::ClientIp
-            }
-        },
-        HashOn::Cookie(name) => {
-            // A cookie's name is a token as a header's is (RFC 6265, section 4.1.1), but its case counts.
-            if HeaderName::from_bytes(name.as_bytes()).is_err() {
-                problems.push(raw.hash.error(format!("`{name}` is not a cookie name")));
-            }
-            HashKey::Cookie(name.clone())
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! are `snake_case`, values that are names are `kebab-case`, durations and sizes carry their unit
 //! ([`TimeSpan`](super::TimeSpan), [`ByteSize`](super::ByteSize)).
 
+mod affinity;
 mod gateway;
 mod http2;
 mod listener;
@@ -19,6 +20,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+pub use affinity::{HashKeys, HashOn, RawCookie, RawSticky, SameSite};
 pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
 pub use http2::RawHttp2;
 pub use listener::{
@@ -31,7 +33,7 @@ pub use route::{
 };
 pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
-    HashOn, RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
+    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
     RawUpstreamLimits, RawUpstreamTimeouts,
 };
 

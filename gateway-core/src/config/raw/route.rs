@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawMatch, is_default, is_yes, yes};
+use super::{RawMatch, RawSticky, is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
     units::{ByteSize, TimeSpan},
@@ -46,6 +46,10 @@ pub struct RawRoute {
     /// Where requests go, by weight. May be empty when a filter always answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<RawBackend>,
+    /// Keeps each client on the backend of its first request while that has healthy endpoints. Left out: every request
+    /// is split anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Located<RawSticky>>,
     /// Whether connections may change protocol (websocket and other upgrades, RFC 9110, section 7.8). Default: `true`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub upgrade: bool,
@@ -65,6 +69,7 @@ impl RawRoute {
             timeouts: RawRouteTimeouts::default(),
             retry: None,
             backends: Vec::new(),
+            sticky: None,
             upgrade: true,
         }
     }
@@ -215,6 +220,10 @@ pub struct RawBackend {
     /// Its share, relative to the weights of the other backends. 0: no requests. Default: 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub weight: u32,
+    /// Backends of a higher number are used only while those of lower ones have no healthy endpoint: `1` makes a backend
+    /// the failover of the others. Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: u32,
     /// Filters for the requests that go to this backend, after those of the route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-portcullis-plugins" = "filter"))]
@@ -228,6 +237,7 @@ impl RawBackend {
         Self {
             upstream: upstream.into(),
             weight: 1,
+            priority: 0,
             filters: Vec::new(),
         }
     }

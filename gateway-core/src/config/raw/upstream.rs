@@ -9,8 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Protocol, RawTcpKeepalive, is_default,
-    matching::{exactly_one, text_or_map},
+    Protocol, RawTcpKeepalive,
+    affinity::{HashKeys, RawSticky},
+    is_default,
+    matching::text_or_map,
     route::{is_one, one},
 };
 use crate::PoolLimits;
@@ -41,10 +43,16 @@ pub struct RawUpstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-portcullis-plugins" = "balancer"))]
     pub balance: Option<PluginSpec>,
-    /// What keeps a request on its endpoint with the balancers that hash (`ring-hash`, `maglev`): `client-ip`, `path`,
-    /// `{ header: NAME }` or `{ cookie: NAME }`. Requests without that header or cookie are spread. Default: `client-ip`.
+    /// What keeps a request on its endpoint with the balancers that hash (`ring-hash`, `maglev`, `rendezvous`):
+    /// `client-ip`, `path`, `principal`, `{ header: NAME }`, `{ cookie: NAME }`, `{ query: NAME }` or
+    /// `{ path_capture: REGEX }`; of a list the first that the request has. Requests that have none of it are spread.
+    /// Default: `client-ip`.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub hash: Located<HashOn>,
+    pub hash: Located<HashKeys>,
+    /// Keeps each client on the endpoint of its first request while that may be used, whatever the balancer. Left out:
+    /// no client is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Located<RawSticky>>,
     /// Who makes the connections to the endpoints. Default: TCP and Unix sockets, with TLS as in `tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-portcullis-plugins" = "connector"))]
@@ -81,73 +89,6 @@ impl RawUpstream {
             name: name.into(),
             ..Self::default()
         }
-    }
-}
-
-/// What keeps a request on its endpoint: `client-ip`, `path`, or a mapping that names a header or cookie.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum HashOn {
-    /// The client's address.
-    #[default]
-    ClientIp,
-    /// The path of the request, without its query.
-    Path,
-    /// The header of this name.
-    Header(String),
-    /// The cookie of this name.
-    Cookie(String),
-}
-
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(inline)]
-struct HashForms {
-    /// The header of this name.
-    header: Option<String>,
-    /// The cookie of this name.
-    cookie: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for HashOn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "client-ip, path, or a mapping such as { header: x-user }";
-        text_or_map(
-            deserializer,
-            EXPECTED,
-            |text| match text {
-                "client-ip" => Ok(Self::ClientIp),
-                "path" => Ok(Self::Path),
-                _ => Err(format!(
-                    "expected {EXPECTED}, found {}",
-                    crate::config::fault::found_text(text)
-                )),
-            },
-            |forms: HashForms| {
-                let given = [
-                    forms.header.map(Self::Header),
-                    forms.cookie.map(Self::Cookie),
-                ];
-                exactly_one(given, "header, cookie")
-            },
-        )
-    }
-}
-
-impl JsonSchema for HashOn {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "HashOn".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut forms = generator.subschema_for::<HashForms>();
-        forms.insert("minProperties".to_owned(), 1.into());
-        forms.insert("maxProperties".to_owned(), 1.into());
-        schemars::json_schema!({
-            "description": "What keeps a request on its endpoint.",
-            "anyOf": [{ "enum": ["client-ip", "path"] }, forms],
-        })
     }
 }
 

@@ -138,6 +138,19 @@ impl Pattern {
         self.regex.is_match(text)
     }
 
+    /// What the first group captures of `text`, or the whole match if the expression has no groups; `None` if it does
+    /// not match or the group took no part in it.
+    #[must_use]
+    pub fn capture<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let mut places = self.regex.capture_locations();
+        let whole = self.regex.captures_read(&mut places, text)?;
+        let (from, to) = match places.len() {
+            0 | 1 => (whole.start(), whole.end()),
+            _ => places.get(1)?,
+        };
+        text.get(from..to)
+    }
+
     /// The expression as written.
     #[must_use]
     pub fn source(&self) -> &str {
@@ -205,6 +218,17 @@ mod tests {
                 .is_match("/abc")
         );
         assert!(Pattern::search("b").unwrap().is_match("/abc"));
+    }
+
+    #[test]
+    fn the_first_group_is_what_is_captured() {
+        let user = Pattern::new("/users/([^/]+)", Anchoring::Start).unwrap();
+        assert_eq!(user.capture("/users/ann/orders"), Some("ann"));
+        assert_eq!(user.capture("/orders"), None);
+        let plain = Pattern::search("[0-9]+").unwrap();
+        assert_eq!(plain.capture("/orders/4711"), Some("4711"));
+        let absent = Pattern::whole("/a(b)?").unwrap();
+        assert_eq!(absent.capture("/a"), None);
     }
 
     #[test]
