@@ -53,7 +53,7 @@ fn request_path_futures_stay_within_their_budgets() {
         ("stack of a listener", of_handler::<Listener>(), 416),
         ("selecting a route", of_handler::<SelectRoute>(), 384),
         // The largest piece of memory that the C library keeps for its thread.
-        ("forwarding", of_handler::<Forward>(), 1048),
+        ("forwarding", of_handler::<Forward>(), 1056),
         (
             "forwarding behind backend filters",
             of_handler::<SendOnce>(),

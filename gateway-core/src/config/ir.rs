@@ -10,7 +10,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
-    forward::{RetryPolicy, RouteTimeouts, Sticky, UpstreamSettings},
+    forward::{HedgePolicy, RetryPolicy, RouteTimeouts, Sticky, UpstreamSettings},
     hygiene::HygieneLayer,
     observe::config::{AccessLogConfig, MetricsConfig, TracingConfig},
     route::RouteMatch,
@@ -177,6 +177,8 @@ pub struct Route {
     pub timeouts: RouteTimeouts,
     /// When a failed attempt is repeated; `None` for never.
     pub retry: Option<RetryPolicy>,
+    /// When a second attempt is made beside a slow one; `None` for never.
+    pub hedge: Option<HedgePolicy>,
     /// Where requests go. Empty only when there are filters, one of which has to answer.
     pub backends: Vec<Backend>,
     /// Keeps clients on their backends; `None` for no client.

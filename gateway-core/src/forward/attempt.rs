@@ -11,8 +11,9 @@ use http::request::Parts;
 use super::affinity::Marks;
 use super::budget::RetryBudget;
 use super::client::AttemptCx;
+use super::hedge::Hedge;
 use super::replay::Replay;
-use super::{Backend, HashKey, RetryPolicy, Split, UpstreamClient};
+use super::{Backend, HashKey, HedgePolicy, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
@@ -77,11 +78,20 @@ pub(crate) struct Forward {
     split: Split,
     timeouts: RouteTimeouts,
     /// Boxed, because most routes have none and all are read.
-    retry: Option<Box<RetryPolicy>>,
+    again: Option<Box<Again>>,
     budget: Arc<RetryBudget>,
     upgrades: bool,
     /// Filters of backends, or a choice by a header field, look at what upstreams are told of the client.
     sees_forwarded: bool,
+}
+
+/// When a request is sent more than once.
+#[derive(Debug)]
+struct Again {
+    /// After a failure.
+    policy: RetryPolicy,
+    /// While it is not answered.
+    hedge: Option<Hedge>,
 }
 
 impl Forward {
@@ -95,7 +105,7 @@ impl Forward {
         let mut forward = Self {
             split,
             timeouts: RouteTimeouts::default(),
-            retry: None,
+            again: None,
             budget: Arc::new(RetryBudget::default()),
             upgrades: false,
             sees_forwarded: false,
@@ -110,8 +120,17 @@ impl Forward {
         self
     }
 
-    pub(crate) fn retry(mut self, policy: Option<RetryPolicy>) -> Self {
-        self.retry = policy.map(Box::new);
+    pub(crate) fn again(mut self, retry: Option<RetryPolicy>, hedge: Option<HedgePolicy>) -> Self {
+        let never = RetryPolicy {
+            attempts: 0,
+            ..RetryPolicy::default()
+        };
+        self.again = (retry.is_some() || hedge.is_some()).then(|| {
+            Box::new(Again {
+                policy: retry.unwrap_or(never),
+                hedge: hedge.map(Hedge::new),
+            })
+        });
         self
     }
 
@@ -146,13 +165,13 @@ impl Handler for Forward {
         }
         let (parts, body) = request.into_parts();
         let done_by = self.deadline(&parts, &exchange, upgrading);
-        match &self.retry {
+        match &self.again {
             // An upgraded body is a conversation: it cannot be held back and said again.
-            Some(policy) if policy.attempts > 0 && !upgrading => {
-                self.budget.deposit(policy.budget);
+            Some(again) if !upgrading => {
+                self.budget.deposit(again.policy.budget);
                 // In a box of its own: requests that are sent once need not be as large as those.
                 let repeating: BoxFuture<'_, _> =
-                    Box::pin(self.repeat(policy, parts, body, done_by, exchange));
+                    Box::pin(self.repeat(again, parts, body, done_by, exchange));
                 repeating.left_future()
             }
             _ => {
@@ -182,7 +201,7 @@ impl Forward {
         total.map(|total| exchange.started() + total)
     }
 
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         number: u32,
         tried: Arc<[EndpointId]>,
@@ -196,10 +215,15 @@ impl Forward {
             idle: self.timeouts.idle,
             silence: self.timeouts.head.or(self.timeouts.idle),
             upgrading: false,
+            picked: None,
         }
     }
 
-    fn choose(&self, parts: &Parts, exchange: &Exchange) -> Result<&Backend, GatewayError> {
+    pub(super) fn choose(
+        &self,
+        parts: &Parts,
+        exchange: &Exchange,
+    ) -> Result<&Backend, GatewayError> {
         let chosen = self.split.choose(&parts.headers, exchange);
         chosen.ok_or_else(|| {
             GatewayError::new(
@@ -252,20 +276,29 @@ impl Forward {
 
     async fn repeat(
         &self,
-        policy: &RetryPolicy,
+        again: &Again,
         mut parts: Parts,
         body: Body,
         done_by: Option<Instant>,
         exchange: Exchange,
     ) -> Result<Response, GatewayError> {
+        let Again { policy, hedge } = again;
+        // Two attempts cannot share a body that is still on its way.
+        let racing = http_body::Body::is_end_stream(&body) && policy.may_repeat(&parts.method);
+        let hedge = hedge.as_ref().filter(|_| racing);
         let replay = Replay::new(body, policy.buffer);
         let mut tried: Vec<EndpointId> = Vec::new();
         let mut number = 0;
         loop {
-            let backend = self.choose(&parts, &exchange)?;
             let cx = self.attempt(number, tried.as_slice().into(), done_by);
             self.timeouts.announce.enter(&mut parts.headers, &cx);
-            let outcome = backend.send(&parts, replay.attempt(), cx, &exchange).await;
+            let outcome = match hedge {
+                Some(hedge) => self.race(hedge, &parts, cx, &exchange).await,
+                None => {
+                    let backend = self.choose(&parts, &exchange)?;
+                    backend.send(&parts, replay.attempt(), cx, &exchange).await
+                }
+            };
             let wanted = match &outcome {
                 Ok(response) => match rendered(response) {
                     Some((class, safety)) => policy.wants_error(class, safety, &parts.method),
@@ -330,13 +363,13 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// What went wrong, if a reply is an error of the gateway's that the filters of a backend have rendered.
-fn rendered(response: &Response) -> Option<(ErrorClass, RetrySafety)> {
+pub(super) fn rendered(response: &Response) -> Option<(ErrorClass, RetrySafety)> {
     let extensions = response.extensions();
     Some((*extensions.get()?, *extensions.get()?))
 }
 
 impl Backend {
-    async fn send(
+    pub(super) async fn send(
         &self,
         parts: &Parts,
         body: Body,

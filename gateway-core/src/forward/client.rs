@@ -1,6 +1,6 @@
 //! One upstream, ready to take requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::EXPECT;
@@ -49,6 +49,15 @@ pub(crate) struct AttemptCx {
     pub(crate) silence: Option<Duration>,
     /// The request asks for an upgrade.
     pub(crate) upgrading: bool,
+    /// Where the choice is noted, for attempts that are made side by side.
+    pub(crate) picked: Option<Arc<OnceLock<Picked>>>,
+}
+
+/// Where an attempt went.
+#[derive(Clone, Debug)]
+pub(crate) struct Picked {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
 impl UpstreamClient {
@@ -109,6 +118,12 @@ impl UpstreamClient {
                 )
                 .with_retry(RetrySafety::NotSent));
             };
+            if let Some(picked) = &cx.picked {
+                let _ = picked.set(Picked {
+                    upstream: self.upstream.clone(),
+                    endpoint: endpoint.clone(),
+                });
+            }
             let started = Clock.recent();
             {
                 let mut state = exchange.state();

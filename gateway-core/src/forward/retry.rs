@@ -174,7 +174,7 @@ impl RetryPolicy {
         }
     }
 
-    fn may_repeat(&self, method: &Method) -> bool {
+    pub(super) fn may_repeat(&self, method: &Method) -> bool {
         self.non_idempotent || is_idempotent(method)
     }
 

@@ -108,7 +108,7 @@ fn build_one(
     };
     let forward = Forward::new(split)
         .timeouts(route.timeouts)
-        .retry(route.retry.clone())
+        .again(route.retry.clone(), route.hedge.clone())
         .upgrades(route.upgrade);
     Some(LiveRoute {
         fingerprint: route.fingerprint,

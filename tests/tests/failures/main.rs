@@ -8,6 +8,7 @@
 
 mod caps;
 mod deadlines;
+mod hedging;
 mod replies;
 mod retries;
 mod slow_clients;

@@ -1,12 +1,13 @@
 //! When a failed request is tried again.
 
-use super::findings::Findings;
+use super::{findings::Findings, place::Place};
 use crate::{
     config::{
+        Located,
         diagnostic::did_you_mean,
-        raw::{RawRetry, RawRetryBudget},
+        raw::{RawHedge, RawRetry, RawRetryBudget},
     },
-    forward::{RetryBudgetLimits, RetryOn, RetryPolicy},
+    forward::{HedgeAfter, HedgePolicy, RetryBudgetLimits, RetryOn, RetryPolicy},
 };
 
 /// More would be no budget any more.
@@ -32,12 +33,7 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Findings<'_>) -> Option<Retry
             on.push(known);
         }
     }
-    let budget = raw
-        .budget
-        .as_ref()
-        .map_or_else(RetryBudgetLimits::default, |budget| {
-            lower_budget(budget, problems)
-        });
+    let budget = lower_budget(raw.budget.as_ref(), problems);
     let backoff = raw.backoff.clone().unwrap_or_default();
     (raw.attempts > 0 && !on.is_empty()).then_some(RetryPolicy {
         attempts: raw.attempts,
@@ -51,7 +47,47 @@ pub(super) fn lower(raw: &RawRetry, problems: &mut Findings<'_>) -> Option<Retry
     })
 }
 
-fn lower_budget(raw: &RawRetryBudget, problems: &mut Findings<'_>) -> RetryBudgetLimits {
+/// A second attempt beside a slow one. `route` is its name.
+pub(super) fn lower_hedge(
+    raw: &RawHedge,
+    route: &Located<String>,
+    problems: &mut Findings<'_>,
+) -> Option<HedgePolicy> {
+    let budget = lower_budget(raw.budget.as_ref(), problems);
+    let after = match (raw.delay, &raw.percentile) {
+        (Some(delay), None) => HedgeAfter::Fixed(delay.get()),
+        (None, Some(percentile)) => {
+            let share = percentile.value / 100.0;
+            if !(share > 0.0 && share < 1.0) {
+                let problem = format!(
+                    "expected a percentage between 0 and 100, found {}",
+                    percentile.value
+                );
+                problems.push(percentile.error(problem));
+                return None;
+            }
+            HedgeAfter::Percentile {
+                share,
+                least: raw.min_delay.get(),
+            }
+        }
+        _ if problems.lost(route, &["hedge"]) => return None,
+        _ => {
+            let problem = "a hedge has either a `delay` or a `percentile`";
+            let problem = Place::of(route).error(&["hedge"], problem);
+            problems.push(problem.hint("write hedge: { percentile: 95 }"));
+            return None;
+        }
+    };
+    let mut policy = HedgePolicy::new(after);
+    policy.budget = budget;
+    Some(policy)
+}
+
+fn lower_budget(raw: Option<&RawRetryBudget>, problems: &mut Findings<'_>) -> RetryBudgetLimits {
+    let Some(raw) = raw else {
+        return RetryBudgetLimits::default();
+    };
     let percent = raw.percent.value;
     if percent > MOST_PERCENT {
         problems.push(raw.percent.error(format!(

@@ -80,6 +80,10 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'
             Some(retry) => retry::lower(retry, problems),
             None => scope.defaults.retry.clone(),
         },
+        hedge: raw
+            .hedge
+            .as_ref()
+            .and_then(|hedge| retry::lower_hedge(hedge, &raw.name, problems)),
         backends,
         sticky: raw
             .sticky

@@ -365,6 +365,11 @@ fn routes_are_checked() {
             "conf/g.yaml:1:10: error: the route `r` has no backend, and no filter that could answer (at routes[0])\n  hint: write `backends: [{ upstream: NAME }]`",
         ),
         (
+            "routes: [{ name: r, hedge: {}, backends: [{ upstream: u }] }, { name: s, hedge: { percentile: 100 }, backends: [{ upstream: u }] }]",
+            "conf/g.yaml:1:28: error: a hedge has either a `delay` or a `percentile` (at routes[0].hedge)\n  hint: write hedge: { percentile: 95 }\n\
+             conf/g.yaml:1:95: error: expected a percentage between 0 and 100, found 100 (at routes[1].hedge.percentile)",
+        ),
+        (
             "routes: [{ name: r, backends: [{ upstream: u, weight: 0 }] }]",
             "conf/g.yaml:1:31: warning: every backend of the route `r` has the weight 0 (at routes[0].backends)\n  hint: requests that no filter answers are answered with 503",
         ),

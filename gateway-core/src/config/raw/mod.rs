@@ -29,7 +29,8 @@ pub use listener::{
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{
-    DeadlineField, RawBackend, RawBackoff, RawRetry, RawRetryBudget, RawRoute, RawRouteTimeouts,
+    DeadlineField, RawBackend, RawBackoff, RawHedge, RawRetry, RawRetryBudget, RawRoute,
+    RawRouteTimeouts,
 };
 pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{

@@ -43,6 +43,9 @@ pub struct RawRoute {
     /// When a failed request is tried again. Left out: as in `defaults`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RawRetry>,
+    /// A second attempt beside one that is slow. Left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<RawHedge>,
     /// Where requests go, by weight. May be empty when a filter always answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<RawBackend>,
@@ -68,6 +71,7 @@ impl RawRoute {
             filters: Vec::new(),
             timeouts: RawRouteTimeouts::default(),
             retry: None,
+            hedge: None,
             backends: Vec::new(),
             sticky: None,
             upgrade: true,
@@ -157,6 +161,37 @@ impl Default for RawRetry {
             buffer: ByteSize::new(64 * 1024),
             budget: None,
             backoff: None,
+        }
+    }
+}
+
+/// A second attempt, to another endpoint, beside one that is slow; the first good reply counts and the other attempt is
+/// given up. For idempotent requests without a body. Either `delay` or `percentile`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Hedge")]
+#[non_exhaustive]
+pub struct RawHedge {
+    /// How long the first attempt has for the headers of its response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<TimeSpan>,
+    /// It has as long as this percentage of the route's last few thousand requests took, such as 95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percentile: Option<Located<f64>>,
+    /// With `percentile`: the shortest delay. Default: `5ms`.
+    pub min_delay: TimeSpan,
+    /// How many second attempts there may be compared to requests. Left out: 20 % and at least 3 a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<RawRetryBudget>,
+}
+
+impl Default for RawHedge {
+    fn default() -> Self {
+        Self {
+            delay: None,
+            percentile: None,
+            min_delay: Duration::from_millis(5).into(),
+            budget: None,
         }
     }
 }

@@ -125,7 +125,8 @@ routes:
       custom: [{ type: tenant, tier: gold }]
     priority: -3
     timeouts: { total: 1s, per_try: 500ms, idle: 0s }
-    retry: { attempts: 0, on: [503, reset], non_idempotent: true, buffer: 1MiB, budget: { percent: 10, min_per_second: 1 }, backoff: { base: 1ms, max: 2ms } }
+    retry: { attempts: 0, on: [503, reset], non_idempotent: true, buffer: 1MiB, budget: { percent: 10, min_per_second: 1 }, backoff: { base: 1ms, max: 2ms, retry_after: 3s } }
+    hedge: { percentile: 99.5, min_delay: 2ms, budget: { percent: 1 } }
     upgrade: false
   - { name: b, rule: 'Host(`a`)', match: { path: { regex: '/x.*' } } }
 upstreams:
