@@ -5,7 +5,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::balance::{Balancer, LeastRequests, Maglev, PowerOfTwo, Random, RingHash, RoundRobin};
+use crate::balance::{
+    Balancer, LeastRequests, Maglev, PowerOfTwo, Random, Rendezvous, RingHash, RoundRobin,
+};
 
 /// How an upstream chooses among its endpoints, for example `{ type: p2c }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,8 @@ pub enum BalanceConfig {
     RingHash(RingHashConfig),
     /// By hash key from a table: evenest shares, fastest pick.
     Maglev(MaglevConfig),
+    /// By hash key, comparing all endpoints: exact shares, for up to a few dozen endpoints.
+    Rendezvous {},
 }
 
 /// Settings of `least-requests`.
@@ -45,6 +49,9 @@ pub struct RingHashConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65536))]
     pub points: Option<u32>,
+    /// Passes a key on to the next endpoint while its own is busy. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_load: Option<BoundedLoadConfig>,
 }
 
 /// Settings of `maglev`.
@@ -55,6 +62,31 @@ pub struct MaglevConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 3, max = 5000011))]
     pub table_size: Option<u32>,
+    /// Passes a key on to another endpoint while its own is busy. Left out: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_load: Option<BoundedLoadConfig>,
+}
+
+/// When an endpoint is too busy for more keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoundedLoadConfig {
+    /// Requests in flight at one endpoint, at most, in percent of the mean by weight, rounded up. Default: 125.
+    #[serde(default = "quarter_more")]
+    #[schemars(range(min = 100))]
+    pub percent: u32,
+}
+
+impl Default for BoundedLoadConfig {
+    fn default() -> Self {
+        Self {
+            percent: quarter_more(),
+        }
+    }
+}
+
+const fn quarter_more() -> u32 {
+    125
 }
 
 impl Default for BalanceConfig {
@@ -76,23 +108,33 @@ impl BalanceConfig {
                     .map_or_else(LeastRequests::default, LeastRequests::sampling),
             ),
             Self::Random {} => Arc::new(Random),
-            Self::RingHash(config) => Arc::new(
-                config
-                    .points
-                    .map_or_else(RingHash::default, RingHash::with_points),
-            ),
-            Self::Maglev(config) => Arc::new(
-                config
-                    .table_size
-                    .map_or_else(Maglev::default, Maglev::with_size),
-            ),
+            Self::RingHash(config) => {
+                let points = config.points;
+                let ring = points.map_or_else(RingHash::default, RingHash::with_points);
+                Arc::new(match config.bounded_load {
+                    Some(load) => ring.bounded(load.percent),
+                    None => ring,
+                })
+            }
+            Self::Maglev(config) => {
+                let size = config.table_size;
+                let maglev = size.map_or_else(Maglev::default, Maglev::with_size);
+                Arc::new(match config.bounded_load {
+                    Some(load) => maglev.bounded(load.percent),
+                    None => maglev,
+                })
+            }
+            Self::Rendezvous {} => Arc::new(Rendezvous),
         }
     }
 
     /// Whether the policy needs a hash key to do what its name says.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        matches!(self, Self::RingHash(_) | Self::Maglev(_))
+        matches!(
+            self,
+            Self::RingHash(_) | Self::Maglev(_) | Self::Rendezvous {}
+        )
     }
 }
 
@@ -109,6 +151,7 @@ mod tests {
             "random",
             "ring-hash",
             "maglev",
+            "rendezvous",
         ] {
             let config: BalanceConfig =
                 serde_json::from_value(serde_json::json!({ "type": name })).unwrap();
@@ -123,7 +166,8 @@ mod tests {
         assert_eq!(
             config,
             BalanceConfig::Maglev(MaglevConfig {
-                table_size: Some(1009)
+                table_size: Some(1009),
+                bounded_load: None,
             })
         );
         for wrong in [

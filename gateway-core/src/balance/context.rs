@@ -18,8 +18,6 @@ pub struct PickCx<'a> {
     /// What consistent policies hash by, computed by the caller from a header, cookie or address (see
     /// [`stable_hash`](crate::balance::stable_hash)). Without it they pick at random.
     pub hash_key: Option<u64>,
-    /// The zone of the caller, for policies that prefer nearby endpoints.
-    pub zone: Option<&'a str>,
     random: Cell<u64>,
 }
 
@@ -37,7 +35,6 @@ impl<'a> PickCx<'a> {
             attempt: 0,
             tried: &[],
             hash_key: None,
-            zone: None,
             random: Cell::new(rng::next()),
         }
     }
@@ -54,13 +51,6 @@ impl<'a> PickCx<'a> {
     #[must_use]
     pub fn with_hash_key(mut self, key: u64) -> Self {
         self.hash_key = Some(key);
-        self
-    }
-
-    /// The zone of the caller.
-    #[must_use]
-    pub fn with_zone(mut self, zone: &'a str) -> Self {
-        self.zone = Some(zone);
         self
     }
 

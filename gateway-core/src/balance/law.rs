@@ -168,35 +168,102 @@ pub fn follows_weights(balancer: &dyn Balancer, tolerance: f64) {
     }
 }
 
-/// For consistent policies: one key keeps its endpoint, and when one of ten endpoints leaves, at most
-/// `collateral` of the keys that were not on it move.
+/// Picks are drawn by weight and not only near it: a chi-square test, for policies that know weights, of endpoints that are
+/// idle and equally good.
+///
+/// # Panics
+/// When the law is broken.
+pub fn draws_by_weight(balancer: &dyn Balancer) {
+    let weights = [1, 2, 3, 4, 10];
+    let endpoints = endpoints(&weights);
+    let picker = balancer.picker(&EndpointView::new(&endpoints));
+    let mut counts = [0.0_f64; 5];
+    for cx in contexts(PICKS) {
+        let picked = picker.pick(&cx).map(|endpoint| endpoint.id());
+        let position = endpoints.iter().position(|e| Some(e.id()) == picked);
+        if let Some(count) = position.and_then(|position| counts.get_mut(position)) {
+            *count += 1.0;
+        }
+    }
+    let chi_square: f64 = counts
+        .iter()
+        .zip(weights)
+        .map(|(count, weight)| {
+            let expected = PICKS as f64 * f64::from(weight) / 20.0;
+            (count - expected).powi(2) / expected
+        })
+        .sum();
+    // four degrees of freedom: exceeded by chance once in ten thousand, and the random numbers are always the same
+    assert!(
+        chi_square < 23.5,
+        "chi-square is {chi_square:.1} from {counts:?}"
+    );
+}
+
+/// For consistent policies: one key keeps its endpoint, and when one of fifty endpoints leaves, only its own keys, about
+/// a fiftieth, and at most the part `collateral` of the others move.
 ///
 /// # Panics
 /// When the law is broken.
 pub fn is_consistent(balancer: &dyn Balancer, collateral: f64) {
-    let endpoints = endpoints(&[1; 10]);
+    const KEYS: u64 = 20_000;
+    let endpoints = endpoints(&[1; 50]);
     let before = balancer.picker(&EndpointView::new(&endpoints));
-    let after = balancer.picker(&EndpointView::new(&endpoints[..9]));
-    let leaving = endpoints[9].id();
-    let (mut stayed, mut moved) = (0_u32, 0_u32);
-    for key in 0..5_000 {
+    let after = balancer.picker(&EndpointView::new(&endpoints[..49]));
+    let leaving = endpoints[49].id();
+    let (mut stayed, mut moved, mut left) = (0_u32, 0_u32, 0_u32);
+    for key in 0..KEYS {
         let cx = || PickCx::new().with_hash_key(key);
         let pick = |picker: &Arc<dyn Picker>| picker.pick(&cx()).map(|endpoint| endpoint.id());
         let first = pick(&before);
         assert_eq!(first, pick(&before), "one key went to two endpoints");
-        if first != Some(leaving) {
-            if first == pick(&after) {
-                stayed += 1;
-            } else {
-                moved += 1;
-            }
+        if first == Some(leaving) {
+            left += 1;
+        } else if first == pick(&after) {
+            stayed += 1;
+        } else {
+            moved += 1;
         }
     }
     let share = f64::from(moved) / f64::from(stayed + moved);
     assert!(
         share <= collateral,
-        "{share:.3} of the other keys moved when one of ten endpoints left, allowed is {collateral}"
+        "{share:.4} of the other keys moved when one of fifty endpoints left, allowed is {collateral}"
     );
+    let own = f64::from(left) / KEYS as f64;
+    assert!(
+        (0.012..0.03).contains(&own),
+        "the endpoint that left had {own:.4} of the keys"
+    );
+}
+
+/// For policies with a bound: no endpoint has more than `factor` times the mean in flight (rounded up), even when all
+/// requests have one of very few keys, and while requests come and go.
+///
+/// # Panics
+/// When the law is broken.
+pub fn bounds_load(balancer: &dyn Balancer, factor: f64) {
+    for (count, hot) in [(3_usize, 1_u64), (10, 2), (100, 5)] {
+        let endpoints = endpoints(&vec![1; count]);
+        let picker = balancer.picker(&EndpointView::new(&endpoints));
+        let mut held: std::collections::VecDeque<InFlight> = std::collections::VecDeque::new();
+        for number in 0..3_000_u64 {
+            let cx = PickCx::new().with_seed(number).with_hash_key(number % hot);
+            held.extend(picker.pick(&cx).map(Endpoint::begin));
+            if held.len() > count * 20 {
+                // the oldest end, so that the load stays
+                held.pop_front();
+            }
+            let loads = endpoints.iter().map(|e| e.stats().in_flight());
+            let most = f64::from(loads.max().unwrap_or_default());
+            // sums are taken now and then, see `Bound`; less than a request ends meanwhile for each endpoint
+            let mean = (held.len() as f64 + 1.0) / count as f64 + 0.125;
+            assert!(
+                most <= (factor * mean).ceil(),
+                "{most} requests in flight at one of {count} endpoints, the mean is {mean:.2}"
+            );
+        }
+    }
 }
 
 /// First attempts with fixed random numbers and spread hash keys.

@@ -40,9 +40,10 @@ impl Balancer for LeastRequests {
             None if len <= COMPARE_ALL => len,
             None => SAMPLE,
         };
-        let weights: Vec<u32> = view.endpoints().iter().map(|e| e.weight()).collect();
+        let weights: Vec<u32> = view.weights().collect();
         Arc::new(LeastPicker {
             weighted: Weighted::new(&weights),
+            weights: weights.into(),
             endpoints: view.endpoints().into(),
             compare,
         })
@@ -56,6 +57,7 @@ impl Balancer for LeastRequests {
 #[derive(Debug)]
 struct LeastPicker {
     endpoints: Box<[Arc<Endpoint>]>,
+    weights: Box<[u32]>,
     weighted: Weighted,
     compare: usize,
 }
@@ -75,23 +77,22 @@ impl LeastPicker {
 
 impl Picker for LeastPicker {
     fn pick(&self, cx: &PickCx<'_>) -> Option<Arc<Endpoint>> {
-        let mut best: Option<(&Arc<Endpoint>, u64)> = None;
+        let mut best: Option<(&Arc<Endpoint>, u64, u64)> = None;
         for index in self.candidates(cx) {
             let endpoint = self.endpoints.get(index)?;
             if cx.was_tried(endpoint) {
                 continue;
             }
+            let weight = self.weights.get(index).copied().map_or(1, u64::from);
             let load = u64::from(endpoint.stats().in_flight());
             // compares load / weight without dividing
-            let better = best.is_none_or(|(other, theirs)| {
-                load * u64::from(other.weight()) < theirs * u64::from(endpoint.weight())
-            });
+            let better = best.is_none_or(|(_, theirs, other)| load * other < theirs * weight);
             if better {
-                best = Some((endpoint, load));
+                best = Some((endpoint, load, weight));
             }
         }
         match best {
-            Some((endpoint, _)) => Some(Arc::clone(endpoint)),
+            Some((endpoint, ..)) => Some(Arc::clone(endpoint)),
             None => untried_from(&self.endpoints, cx.random_below(self.endpoints.len()), cx),
         }
     }
@@ -129,5 +130,6 @@ mod tests {
         law::check_balancer(&|| Arc::new(LeastRequests::default()));
         law::check_balancer(&|| Arc::new(LeastRequests::sampling(2)));
         law::follows_weights(&LeastRequests::default(), 0.05);
+        law::draws_by_weight(&LeastRequests::default());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::balance::bound::Bound;
 use crate::balance::random::RandomPicker;
 use crate::balance::view::untried_from;
 use crate::balance::{Balancer, EndpointView, PickCx, Picker, combine_hashes, rng};
@@ -25,11 +26,15 @@ const REHASHES: u64 = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct Maglev {
     size: u32,
+    bound: Option<u32>,
 }
 
 impl Default for Maglev {
     fn default() -> Self {
-        Self { size: DEFAULT_SIZE }
+        Self {
+            size: DEFAULT_SIZE,
+            bound: None,
+        }
     }
 }
 
@@ -40,7 +45,16 @@ impl Maglev {
     pub fn with_size(size: u32) -> Self {
         Self {
             size: next_prime(size),
+            bound: None,
         }
+    }
+
+    /// Gives no endpoint more requests in flight than `percent` (at least 100) of the mean by weight; a key whose endpoint
+    /// is full goes to another one that is not, always in the same order.
+    #[must_use]
+    pub fn bounded(mut self, percent: u32) -> Self {
+        self.bound = Some(percent);
+        self
     }
 
     fn table(self, view: &EndpointView<'_>) -> Box<[u32]> {
@@ -85,6 +99,7 @@ impl Balancer for Maglev {
     fn picker(&self, view: &EndpointView<'_>) -> Arc<dyn Picker> {
         Arc::new(MaglevPicker {
             table: self.table(view),
+            bound: self.bound.map(|percent| Bound::new(percent, view)),
             random: RandomPicker::new(view),
         })
     }
@@ -135,6 +150,7 @@ impl Row {
 #[derive(Debug)]
 struct MaglevPicker {
     table: Box<[u32]>,
+    bound: Option<Bound>,
     random: RandomPicker,
 }
 
@@ -151,15 +167,29 @@ impl Picker for MaglevPicker {
             return self.random.pick(cx);
         };
         let mut hash = rng::mix(key);
+        let room = self.bound.as_ref().map(|b| b.room(self.random.endpoints()));
+        let fits = |endpoint: &Arc<Endpoint>| {
+            !cx.was_tried(endpoint) && room.is_none_or(|room| room.has(endpoint))
+        };
         let first = self.at(hash)?;
-        if !cx.was_tried(first) {
+        if fits(first) {
             return Some(Arc::clone(first));
         }
         for round in 0..REHASHES {
             hash = combine_hashes(hash, round);
             let endpoint = self.at(hash)?;
-            if !cx.was_tried(endpoint) {
+            if fits(endpoint) {
                 return Some(Arc::clone(endpoint));
+            }
+        }
+        if room.is_some() {
+            let endpoints = self.random.endpoints();
+            let (before, after) = endpoints.split_at(rng::below(hash, endpoints.len()));
+            if let Some(endpoint) = after.iter().chain(before).find(|endpoint| fits(endpoint)) {
+                return Some(Arc::clone(endpoint));
+            }
+            if !cx.was_tried(first) {
+                return Some(Arc::clone(first));
             }
         }
         let endpoints = self.random.endpoints();
@@ -222,6 +252,9 @@ mod tests {
     fn keeps_the_laws() {
         law::check_balancer(&|| Arc::new(Maglev::default()));
         law::follows_weights(&Maglev::default(), 0.05);
-        law::is_consistent(&Maglev::default(), 0.05);
+        law::draws_by_weight(&Maglev::default());
+        law::is_consistent(&Maglev::default(), 0.02);
+        law::check_balancer(&|| Arc::new(Maglev::default().bounded(125)));
+        law::bounds_load(&Maglev::default().bounded(125), 1.25);
     }
 }

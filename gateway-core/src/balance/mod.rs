@@ -19,39 +19,50 @@
 //! | `random` | [`Random`] | by weight, blindly |
 //! | `ring-hash` | [`RingHash`] | by hash key, few keys move when endpoints change |
 //! | `maglev` | [`Maglev`] | by hash key, constant time, evenest shares |
+//! | `rendezvous` | [`Rendezvous`] | by hash key, exact shares, looks at every endpoint |
 //!
-//! [`ZoneAware`] wraps any of them and prefers endpoints of the caller's zone.
+//! Priorities and zones of endpoints come before any of them: see [`UpstreamBuilder::zone`] and
+//! [`EndpointSpec::priority`]. A policy is asked for one picker for each level.
+//!
+//! [`UpstreamBuilder::zone`]: crate::upstream::UpstreamBuilder::zone
+//! [`EndpointSpec::priority`]: crate::upstream::EndpointSpec::priority
 
+mod bound;
 mod config;
 mod context;
 mod hash;
 #[cfg(any(test, feature = "testing"))]
 pub mod law;
 mod least_requests;
+mod levels;
 mod maglev;
 mod p2c;
 mod random;
+mod rendezvous;
 mod ring_hash;
 pub(crate) mod rng;
 mod round_robin;
 mod view;
 mod weighted;
-mod zone;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-pub use config::{BalanceConfig, LeastRequestsConfig, MaglevConfig, RingHashConfig};
+pub use config::{
+    BalanceConfig, BoundedLoadConfig, LeastRequestsConfig, MaglevConfig, RingHashConfig,
+};
 pub use context::PickCx;
 pub use hash::{combine_hashes, stable_hash};
 pub use least_requests::LeastRequests;
 pub use maglev::Maglev;
 pub use p2c::PowerOfTwo;
 pub use random::Random;
+pub use rendezvous::Rendezvous;
 pub use ring_hash::RingHash;
 pub use round_robin::RoundRobin;
 pub use view::EndpointView;
-pub use zone::ZoneAware;
+
+pub(crate) use levels::{LevelPicker, shares};
 
 use crate::upstream::Endpoint;
 

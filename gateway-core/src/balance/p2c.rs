@@ -25,12 +25,13 @@ pub struct PowerOfTwo;
 
 impl Balancer for PowerOfTwo {
     fn picker(&self, view: &EndpointView<'_>) -> Arc<dyn Picker> {
-        let weights: Vec<u32> = view.endpoints().iter().map(|e| e.weight()).collect();
+        let weights: Vec<u32> = view.weights().collect();
         let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
         let mean = total / weights.len().max(1) as f64;
-        let candidates = view.endpoints().iter().map(|endpoint| Candidate {
+        let weighted = view.endpoints().iter().zip(&weights);
+        let candidates = weighted.map(|(endpoint, weight)| Candidate {
             endpoint: Arc::clone(endpoint),
-            share: mean / f64::from(endpoint.weight().max(1)),
+            share: mean / f64::from((*weight).max(1)),
         });
         Arc::new(PowerOfTwoPicker {
             candidates: candidates.collect(),

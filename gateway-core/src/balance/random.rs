@@ -33,7 +33,7 @@ pub(super) struct RandomPicker {
 
 impl RandomPicker {
     pub(super) fn new(view: &EndpointView<'_>) -> Self {
-        let weights: Vec<u32> = view.endpoints().iter().map(|e| e.weight()).collect();
+        let weights: Vec<u32> = view.weights().collect();
         Self {
             endpoints: view.endpoints().into(),
             weighted: Weighted::new(&weights),
@@ -67,5 +67,6 @@ mod tests {
     fn keeps_the_laws() {
         law::check_balancer(&|| Arc::new(Random));
         law::follows_weights(&Random, 0.05);
+        law::draws_by_weight(&Random);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::balance::bound::Bound;
 use crate::balance::random::RandomPicker;
 use crate::balance::{Balancer, EndpointView, PickCx, Picker, combine_hashes, rng};
 use crate::upstream::Endpoint;
@@ -11,6 +12,9 @@ const MAX_POINTS: u32 = 65_536;
 /// Points of all endpoints together; larger sets get fewer points each.
 const MAX_RING: usize = 1 << 20;
 
+/// Points that are looked at for an endpoint with room before all endpoints are.
+const NEAR: usize = 256;
+
 /// Picks by hash key: each endpoint owns arcs of a ring, and an arc belongs to the next point on it.
 ///
 /// Positions depend only on the endpoint's address and host name, so every gateway instance agrees, also
@@ -19,12 +23,14 @@ const MAX_RING: usize = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct RingHash {
     points: u32,
+    bound: Option<u32>,
 }
 
 impl Default for RingHash {
     fn default() -> Self {
         Self {
             points: DEFAULT_POINTS,
+            bound: None,
         }
     }
 }
@@ -35,7 +41,16 @@ impl RingHash {
     pub fn with_points(points: u32) -> Self {
         Self {
             points: points.clamp(1, MAX_POINTS),
+            bound: None,
         }
+    }
+
+    /// Gives no endpoint more requests in flight than `percent` (at least 100) of the mean by weight; a key whose endpoint
+    /// is full goes to the next one that is not.
+    #[must_use]
+    pub fn bounded(mut self, percent: u32) -> Self {
+        self.bound = Some(percent);
+        self
     }
 }
 
@@ -61,6 +76,7 @@ impl Balancer for RingHash {
         Arc::new(RingPicker {
             positions: ring.iter().map(|(position, _)| *position).collect(),
             owners: ring.iter().map(|(_, index)| *index).collect(),
+            bound: self.bound.map(|percent| Bound::new(percent, view)),
             random: RandomPicker::new(view),
         })
     }
@@ -75,6 +91,7 @@ struct RingPicker {
     /// Sorted; apart from the owners so that the search touches fewer cache lines.
     positions: Box<[u64]>,
     owners: Box<[u32]>,
+    bound: Option<Bound>,
     random: RandomPicker,
 }
 
@@ -92,6 +109,17 @@ impl Picker for RingPicker {
             .chain(before)
             .filter_map(|owner| self.random.endpoints().get(*owner as usize));
         let first = walk.next()?;
+        if let Some(bound) = &self.bound {
+            let room = bound.room(self.random.endpoints());
+            let fits = |endpoint: &&Arc<Endpoint>| !cx.was_tried(endpoint) && room.has(endpoint);
+            let mut near = std::iter::once(first).chain(walk.by_ref().take(NEAR));
+            let found = near.find(fits);
+            // so many points are taken only where a few endpoints own most of them
+            let found = found.or_else(|| self.random.endpoints().iter().find(fits));
+            if let Some(endpoint) = found {
+                return Some(Arc::clone(endpoint));
+            }
+        }
         if !cx.was_tried(first) {
             return Some(Arc::clone(first));
         }
@@ -110,6 +138,8 @@ mod tests {
         law::check_balancer(&|| Arc::new(RingHash::default()));
         law::follows_weights(&RingHash::with_points(1024), 0.15);
         law::is_consistent(&RingHash::default(), 0.0);
+        law::check_balancer(&|| Arc::new(RingHash::default().bounded(125)));
+        law::bounds_load(&RingHash::default().bounded(125), 1.25);
     }
 
     #[test]

@@ -78,10 +78,7 @@ impl Picker for RoundRobinPicker {
 /// weight have their phases spread evenly, so that they do not come up in a bunch.
 fn schedule(view: &EndpointView<'_>) -> Box<[u32]> {
     let divisor = view.weight_divisor();
-    let reduced = view
-        .endpoints()
-        .iter()
-        .map(|e| u64::from(e.weight() / divisor));
+    let reduced = view.weights().map(|weight| u64::from(weight / divisor));
     let total: u64 = reduced.clone().sum();
     let shrink = total.div_ceil(MAX_SCHEDULE).max(1);
     let weights: Vec<u64> = reduced.map(|weight| (weight / shrink).max(1)).collect();
@@ -156,5 +153,6 @@ mod tests {
     fn keeps_the_laws() {
         law::check_balancer(&|| Arc::new(RoundRobin::default()));
         law::follows_weights(&RoundRobin::default(), 0.01);
+        law::draws_by_weight(&RoundRobin::default());
     }
 }

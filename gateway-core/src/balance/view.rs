@@ -12,13 +12,35 @@ use crate::upstream::Endpoint;
 #[derive(Clone, Copy, Debug)]
 pub struct EndpointView<'a> {
     endpoints: &'a [Arc<Endpoint>],
+    /// Instead of the endpoints' own, in their order.
+    weights: Option<&'a [u32]>,
 }
 
 impl<'a> EndpointView<'a> {
     /// A view of `endpoints`, which must be distinct and of weights above zero.
     #[must_use]
     pub fn new(endpoints: &'a [Arc<Endpoint>]) -> Self {
-        Self { endpoints }
+        Self {
+            endpoints,
+            weights: None,
+        }
+    }
+
+    /// The same endpoints with other weights for now, in their order and above zero.
+    #[must_use]
+    pub fn with_weights(mut self, weights: &'a [u32]) -> Self {
+        self.weights = (weights.len() == self.endpoints.len()).then_some(weights);
+        self
+    }
+
+    /// The weights to share requests by, in the order of the endpoints. An endpoint that starts slowly has less here than
+    /// [`Endpoint::weight`]; policies that hash keep to the latter, so that keys do not move meanwhile.
+    pub fn weights(&self) -> impl Iterator<Item = u32> + Clone + use<'a> {
+        let (endpoints, weights) = (self.endpoints, self.weights);
+        endpoints.iter().enumerate().map(move |(index, endpoint)| {
+            let for_now = weights.and_then(|weights| weights.get(index));
+            for_now.copied().unwrap_or(endpoint.weight())
+        })
     }
 
     /// The endpoints to choose from.
@@ -35,14 +57,11 @@ impl<'a> EndpointView<'a> {
 
     /// The greatest common divisor of all weights; 1 when there are none.
     pub(crate) fn weight_divisor(&self) -> u32 {
-        let divisor = self
-            .endpoints
-            .iter()
-            .fold(0, |sofar, endpoint| gcd(sofar, endpoint.weight()));
+        let divisor = self.weights().fold(0, gcd);
         divisor.max(1)
     }
 
-    /// The largest weight; 1 when there are none.
+    /// The largest weight of the endpoints' own; 1 when there are none.
     pub(crate) fn weight_max(&self) -> u32 {
         let weights = self.endpoints.iter().map(|endpoint| endpoint.weight());
         weights.max().unwrap_or(1).max(1)

@@ -17,7 +17,7 @@ use crate::{
     settings::HttpSettings,
     socket::TcpKeepalive,
     tls::{PemSource, TlsVersion},
-    upstream::{ActiveHealth, EndpointSpec, OutlierConfig},
+    upstream::{ActiveHealth, EndpointSpec, OutlierConfig, PanicPolicy, SlowStart},
 };
 
 use super::{
@@ -234,6 +234,12 @@ pub struct Upstream {
     pub settings: UpstreamSettings,
     /// TLS to the endpoints; `None` for plain text.
     pub tls: Option<UpstreamTlsPlan>,
+    /// When health is ignored.
+    pub panic: PanicPolicy,
+    /// The zone whose endpoints are preferred; `None` when zones do not matter.
+    pub zone: Option<Arc<str>>,
+    /// How endpoints get their share; `None` for at once.
+    pub slow_start: Option<SlowStart>,
     /// Probes; `None` for none.
     pub active: Option<ActiveHealth>,
     /// When endpoints are put aside for what they answer; `None` for never.
@@ -254,6 +260,8 @@ pub struct NamedEndpoint {
     pub port: u16,
     /// The weight of every address.
     pub weight: u32,
+    /// The level of every address.
+    pub priority: u32,
     /// Where it runs.
     pub zone: Option<Arc<str>>,
 }

@@ -14,13 +14,14 @@ use crate::registry::{Dialect, Registry};
 /// The keys of a native document that hold lists, which documents add to.
 const LISTS: [&str; 3] = ["listeners", "routes", "upstreams"];
 /// The keys that one document may have.
-const SINGLES: [&str; 6] = [
+const SINGLES: [&str; 7] = [
     "admin",
     "access_log",
     "tracing",
     "metrics",
     "defaults",
     "limits",
+    "zone",
 ];
 
 /// What documents say together.
@@ -143,6 +144,7 @@ fn foreign(own: RawConfig, file: &Arc<str>) -> Part {
         own.metrics != unset.metrics,
         own.defaults != unset.defaults,
         own.limits != unset.limits,
+        own.zone.is_some(),
     ];
     let place = || Location::new(Arc::clone(file), 0, 0);
     let given = SINGLES.into_iter().zip(has).filter(|(_, has)| *has);
@@ -198,7 +200,7 @@ fn unknown(document: &Document, registry: Option<&Registry>) -> Diagnostic {
 impl Part {
     fn add_to(self, whole: &mut RawConfig) {
         let given = |key| self.given.iter().any(|(given, _)| *given == key);
-        let [admin, access_log, tracing, metrics, defaults, limits] = SINGLES.map(given);
+        let [admin, access_log, tracing, metrics, defaults, limits, zone] = SINGLES.map(given);
         let RawConfig {
             listeners,
             routes,
@@ -225,6 +227,9 @@ impl Part {
         }
         if limits {
             whole.limits = self.config.limits;
+        }
+        if zone {
+            whole.zone = self.config.zone;
         }
     }
 }

@@ -72,7 +72,14 @@ fn build_one(
     let parts = parts(plan, registry, &cx, problems)?;
     let mut builder = Upstream::builder(plan.name.clone(), parts.discovery)
         .balancer(parts.balancer)
+        .panic_policy(plan.panic)
         .config_hash(plan.fingerprint);
+    if let Some(zone) = &plan.zone {
+        builder = builder.zone(zone.clone());
+    }
+    if let Some(slow_start) = plan.slow_start {
+        builder = builder.slow_start(slow_start);
+    }
     if let Some(outlier) = &plan.outlier {
         builder = builder.outlier(outlier.clone());
     }
@@ -136,7 +143,9 @@ fn discovery(
         sources.push(Arc::new(StaticDiscovery::new(plan.endpoints.clone())));
     }
     for named in &plan.names {
-        let mut dns = DnsDiscovery::new(named.host.clone(), named.port).with_weight(named.weight);
+        let mut dns = DnsDiscovery::new(named.host.clone(), named.port)
+            .with_weight(named.weight)
+            .with_priority(named.priority);
         if let Some(zone) = &named.zone {
             dns = dns.with_zone(zone.clone());
         }

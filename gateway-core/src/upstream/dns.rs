@@ -64,6 +64,7 @@ struct Target {
     host: Arc<str>,
     port: u16,
     weight: u32,
+    priority: u32,
     zone: Option<Arc<str>>,
     refresh: Duration,
     resolver: Arc<dyn Resolve>,
@@ -78,6 +79,7 @@ impl DnsDiscovery {
                 host: host.into(),
                 port,
                 weight: 1,
+                priority: 0,
                 zone: None,
                 refresh: DEFAULT_REFRESH,
                 resolver: Arc::new(SystemResolver),
@@ -96,6 +98,13 @@ impl DnsDiscovery {
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
         Arc::make_mut(&mut self.target).weight = weight;
+        self
+    }
+
+    /// Sets the level of every address.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u32) -> Self {
+        Arc::make_mut(&mut self.target).priority = priority;
         self
     }
 
@@ -153,7 +162,9 @@ impl Target {
         addresses.dedup();
         let name = self.host.parse::<IpAddr>().is_err().then_some(&self.host);
         let spec = |address: SocketAddr| {
-            let mut spec = EndpointSpec::new(address).with_weight(self.weight);
+            let mut spec = EndpointSpec::new(address)
+                .with_weight(self.weight)
+                .with_priority(self.priority);
             spec.zone.clone_from(&self.zone);
             match name {
                 Some(name) => spec.with_hostname(Arc::clone(name)),

@@ -16,7 +16,8 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
 use crate::upstream::outlier::{OutlierConfig, Signal};
 use crate::upstream::report::{self, UpstreamReport};
-use crate::upstream::snapshot::{PanicPolicy, Snapshot};
+use crate::upstream::slow_start::SlowStart;
+use crate::upstream::snapshot::{PanicPolicy, Policy, Snapshot};
 use crate::upstream::spec::{EndpointId, EndpointSpec};
 use crate::worker::{self, MAX_SHARDS};
 
@@ -29,8 +30,7 @@ pub struct Upstream {
     name: Arc<str>,
     config_hash: u64,
     discovery: Arc<dyn Discovery>,
-    balancer: Arc<dyn Balancer>,
-    panic: PanicPolicy,
+    policy: Policy,
     signal: Arc<Signal>,
     members: Mutex<Members>,
     current: RwLock<Arc<Snapshot>>,
@@ -67,8 +67,7 @@ pub struct UpstreamBuilder {
     name: Arc<str>,
     config_hash: u64,
     discovery: Arc<dyn Discovery>,
-    balancer: Arc<dyn Balancer>,
-    panic: PanicPolicy,
+    policy: Policy,
     outlier: Option<OutlierConfig>,
     /// The last snapshot of the upstream it replaces, and whether that was discovered.
     inherited: Option<(Arc<Snapshot>, bool)>,
@@ -77,13 +76,26 @@ pub struct UpstreamBuilder {
 impl UpstreamBuilder {
     /// How to choose among the endpoints. Default: [`PowerOfTwo`].
     pub fn balancer(mut self, balancer: Arc<dyn Balancer>) -> Self {
-        self.balancer = balancer;
+        self.policy.balancer = balancer;
         self
     }
 
     /// What to do when too few endpoints are usable. Default: pick among all when none is.
     pub fn panic_policy(mut self, panic: PanicPolicy) -> Self {
-        self.panic = panic;
+        self.policy.panic = panic;
+        self
+    }
+
+    /// Prefers endpoints of this zone: the others are used when too few of it are usable, as those of a further
+    /// [priority](EndpointSpec::priority) are. Default: zones do not matter.
+    pub fn zone(mut self, zone: impl Into<Arc<str>>) -> Self {
+        self.policy.zone = Some(zone.into());
+        self
+    }
+
+    /// Gives endpoints that are new or came back their share little by little. Default: at once.
+    pub fn slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.policy.slow_start = Some(slow_start);
         self
     }
 
@@ -126,13 +138,12 @@ impl UpstreamBuilder {
         }
         let (now, version) = (Clock.now(), 1);
         signal.retain(members.list().len(), |_| true);
-        let first = Snapshot::build(version, members.list(), &*self.balancer, self.panic, now);
+        let first = Snapshot::build(version, members.list(), &self.policy, now);
         Arc::new(Upstream {
             name: self.name,
             config_hash: self.config_hash,
             discovery: self.discovery,
-            balancer: self.balancer,
-            panic: self.panic,
+            policy: self.policy,
             signal,
             members: Mutex::new(members),
             current: RwLock::new(Arc::new(first)),
@@ -153,8 +164,12 @@ impl Upstream {
             name: name.into(),
             config_hash: 0,
             discovery,
-            balancer: Arc::new(PowerOfTwo),
-            panic: PanicPolicy::default(),
+            policy: Policy {
+                balancer: Arc::new(PowerOfTwo),
+                panic: PanicPolicy::default(),
+                zone: None,
+                slow_start: None,
+            },
             outlier: None,
             inherited: None,
         }
@@ -256,6 +271,10 @@ impl Upstream {
     pub fn apply(&self, update: EndpointUpdate) {
         if self.absorb(update) {
             self.refresh();
+            if self.snapshot().expires().is_some() {
+                // the driver waits for the time it knew of before
+                self.signal.notify();
+            }
         }
     }
 
@@ -271,7 +290,7 @@ impl Upstream {
             list.iter().any(|endpoint| endpoint.id() == id)
         });
         let version = self.version.load(Ordering::Relaxed) + 1;
-        let next = Snapshot::build(version, list, &*self.balancer, self.panic, Clock.now());
+        let next = Snapshot::build(version, list, &self.policy, Clock.now());
         let next = Arc::new(next);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
         self.version.store(version, Ordering::Release);
@@ -292,7 +311,7 @@ impl Upstream {
         let snapshot = self.snapshot();
         UpstreamReport {
             name: Arc::clone(&self.name),
-            balancer: self.balancer.name().to_owned(),
+            balancer: self.policy.balancer.name().to_owned(),
             discovered: self.is_discovered(),
             panic: snapshot.in_panic(),
             discovery: report::discovery(&self.status()),

@@ -41,6 +41,7 @@ pub mod law;
 mod members;
 mod outlier;
 mod report;
+mod slow_start;
 mod snapshot;
 mod spec;
 mod stats;
@@ -58,6 +59,7 @@ pub use health::{ActiveHealth, BoxFuture, Probe, ProbeError, TcpProbe, check_hea
 pub use joined::JoinedDiscovery;
 pub use outlier::OutlierConfig;
 pub use report::{DiscoveryReport, EndpointReport, UpstreamReport};
+pub use slow_start::SlowStart;
 pub use snapshot::{PanicPolicy, Snapshot};
 pub use spec::{EndpointAddress, EndpointId, EndpointSpec};
 pub use stats::{EndpointStats, Health, Load};

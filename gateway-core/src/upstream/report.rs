@@ -57,6 +57,8 @@ pub struct EndpointReport {
     pub zone: Option<Arc<str>>,
     /// Its weight.
     pub weight: u32,
+    /// Its level.
+    pub priority: u32,
     /// What active checks say: `unknown`, `healthy` or `unhealthy`.
     pub health: &'static str,
     /// Whether it is neither unhealthy nor ejected.
@@ -105,6 +107,7 @@ fn endpoint(endpoint: &Endpoint) -> EndpointReport {
         hostname: spec.hostname.clone(),
         zone: spec.zone.clone(),
         weight: spec.weight,
+        priority: spec.priority,
         health: match stats.health() {
             Health::Unknown => "unknown",
             Health::Healthy => "healthy",

@@ -1,11 +1,13 @@
 //! What the request path sees of an upstream.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::balance::{Balancer, EndpointView, PickCx, Picker, Random};
+use crate::balance::{Balancer, EndpointView, LevelPicker, PickCx, Picker, Random, shares};
 use crate::clock::Instant;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::slow_start::SlowStart;
 
 /// Whether to pick among endpoints that are unhealthy or ejected when too few others are left.
 ///
@@ -53,45 +55,69 @@ pub struct Snapshot {
     expires: Option<Instant>,
 }
 
+/// How pickers are built from endpoints.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) balancer: Arc<dyn Balancer>,
+    pub(super) panic: PanicPolicy,
+    /// The zone whose endpoints are preferred.
+    pub(super) zone: Option<Arc<str>>,
+    pub(super) slow_start: Option<SlowStart>,
+}
+
+/// Endpoints that are picked from alike.
+#[derive(Debug, Default)]
+struct Level {
+    usable: Vec<Arc<Endpoint>>,
+    all: Vec<Arc<Endpoint>>,
+}
+
 impl Snapshot {
     pub(super) fn build(
         version: u64,
         endpoints: &[Arc<Endpoint>],
-        balancer: &dyn Balancer,
-        panic: PanicPolicy,
+        policy: &Policy,
         now: Instant,
     ) -> Self {
-        let weighted = || endpoints.iter().filter(|endpoint| endpoint.weight() > 0);
-        let usable: Vec<_> = weighted()
-            .filter(|endpoint| endpoint.stats().is_available(now))
-            .cloned()
-            .collect();
-        let healthy = !usable.is_empty();
-        let in_panic = panic.applies(usable.len(), weighted().count());
-        let candidates = if in_panic {
-            weighted().cloned().collect()
+        let mut levels: BTreeMap<(u32, bool), Level> = BTreeMap::new();
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.weight() > 0) {
+            let level = levels.entry(policy.level(endpoint)).or_default();
+            level.all.push(Arc::clone(endpoint));
+            if endpoint.stats().is_available(now) {
+                level.usable.push(Arc::clone(endpoint));
+            }
+        }
+        let usable: usize = levels.values().map(|level| level.usable.len()).sum();
+        let all = levels.values().map(|level| level.all.len()).sum();
+        let mut plan = Plan::new(policy, now);
+        if levels.len() > 1 && usable > 0 {
+            plan.levels(levels.into_values());
         } else {
-            usable
-        };
+            // with nothing usable anywhere, the order of levels helps nobody
+            plan.in_panic = policy.panic.applies(usable, all);
+            let panic = plan.in_panic;
+            let list = levels.into_values();
+            let list = list.flat_map(|level| if panic { level.all } else { level.usable });
+            plan.add(1.0, &list.collect::<Vec<_>>());
+        }
         let mut keeping: Vec<_> = endpoints
             .iter()
-            .filter(|endpoint| in_panic || endpoint.stats().is_available(now))
+            .filter(|endpoint| plan.in_panic || endpoint.stats().is_available(now))
             .cloned()
             .collect();
         keeping.sort_by_key(|endpoint| endpoint.fingerprint());
-        let picker = build_picker(balancer, &EndpointView::new(&candidates));
         let ejections = endpoints
             .iter()
             .filter_map(|e| e.stats().ejected_until(now));
         Self {
             version,
             endpoints: endpoints.into(),
-            candidates: candidates.len(),
+            candidates: plan.candidates,
             keeping: keeping.into(),
-            picker,
-            healthy,
-            in_panic,
-            expires: ejections.min(),
+            healthy: usable > 0,
+            in_panic: plan.in_panic,
+            expires: ejections.chain(plan.changes).min(),
+            picker: plan.picker(),
         }
     }
 
@@ -140,9 +166,92 @@ impl Snapshot {
         self.keeping.get(found.ok()?).cloned()
     }
 
-    /// When the first ejection ends, after which the snapshot is out of date.
+    /// When the first ejection ends or a weight changes, after which the snapshot is out of date.
     pub(super) fn expires(&self) -> Option<Instant> {
         self.expires
+    }
+}
+
+/// The pickers of a snapshot that is being built.
+struct Plan<'p> {
+    policy: &'p Policy,
+    now: Instant,
+    pickers: Vec<(f64, Arc<dyn Picker>)>,
+    candidates: usize,
+    in_panic: bool,
+    /// When weights change that are not yet what they will be.
+    changes: Option<Instant>,
+}
+
+impl<'p> Plan<'p> {
+    fn new(policy: &'p Policy, now: Instant) -> Self {
+        Self {
+            policy,
+            now,
+            pickers: Vec::new(),
+            candidates: 0,
+            in_panic: false,
+            changes: None,
+        }
+    }
+
+    /// Levels of which at least one has a usable endpoint, the preferred ones first.
+    fn levels(&mut self, levels: impl Iterator<Item = Level>) {
+        let levels: Vec<Level> = levels.collect();
+        let counts: Vec<(usize, usize)> = levels
+            .iter()
+            .map(|level| (level.usable.len(), level.all.len()))
+            .collect();
+        let (shares, stretched) = shares(&counts);
+        for (level, share) in levels.iter().zip(shares) {
+            let (usable, all) = (level.usable.len(), level.all.len());
+            // while the other levels can take over there is no need to panic
+            let panic = stretched && usable > 0 && self.policy.panic.applies(usable, all);
+            self.in_panic |= panic;
+            self.add(share, if panic { &level.all } else { &level.usable });
+        }
+    }
+
+    fn add(&mut self, share: f64, endpoints: &[Arc<Endpoint>]) {
+        let ramp = self
+            .policy
+            .slow_start
+            .map(|slow| slow.ramp(endpoints, self.now));
+        let mut view = EndpointView::new(endpoints);
+        if let Some(ramp) = &ramp {
+            self.changes = self.changes.into_iter().chain(ramp.changes).min();
+            if let Some(weights) = &ramp.weights {
+                view = view.with_weights(weights);
+            }
+        }
+        self.candidates += endpoints.len();
+        self.pickers
+            .push((share, build_picker(&*self.policy.balancer, &view)));
+    }
+
+    fn picker(self) -> Arc<dyn Picker> {
+        let Self {
+            mut pickers,
+            policy,
+            ..
+        } = self;
+        match (pickers.len(), pickers.pop()) {
+            (1, Some((_, only))) => only,
+            (_, Some(last)) => {
+                pickers.push(last);
+                Arc::new(LevelPicker::new(pickers))
+            }
+            (_, None) => build_picker(&*policy.balancer, &EndpointView::new(&[])),
+        }
+    }
+}
+
+impl Policy {
+    /// The priority of an endpoint, and whether it is in another zone than is preferred.
+    fn level(&self, endpoint: &Endpoint) -> (u32, bool) {
+        let spec = endpoint.spec();
+        let far = self.zone.is_some() && self.zone != spec.zone;
+        (spec.priority, far)
     }
 }
 

@@ -90,6 +90,8 @@ pub struct EndpointSpec {
     pub weight: u32,
     /// The zone it runs in.
     pub zone: Option<Arc<str>>,
+    /// Its level: endpoints of higher numbers are used when those of lower ones are too few.
+    pub priority: u32,
     /// Further facts for whoever knows them (labels, peer identity, tunnel address).
     pub metadata: BTreeMap<Arc<str>, Arc<str>>,
 }
@@ -103,6 +105,7 @@ impl EndpointSpec {
             hostname: None,
             weight: 1,
             zone: None,
+            priority: 0,
             metadata: BTreeMap::new(),
         }
     }
@@ -125,6 +128,13 @@ impl EndpointSpec {
     #[must_use]
     pub fn with_zone(mut self, zone: impl Into<Arc<str>>) -> Self {
         self.zone = Some(zone.into());
+        self
+    }
+
+    /// Sets the level.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
         self
     }
 

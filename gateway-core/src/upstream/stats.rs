@@ -7,8 +7,6 @@ use crate::clock::{Clock, Instant};
 
 /// Time constant of the decay: what is this old counts 37 per cent.
 const DECAY: Duration = Duration::from_secs(10);
-/// The least weight of a sample that is worse than the average, so that trouble shows within a few requests.
-const RISE: f64 = 0.25;
 /// What a success leaves of the penalty for earlier failures.
 const FORGIVE: f64 = 0.8;
 
@@ -35,6 +33,8 @@ pub struct EndpointStats {
     /// When the current or last ejection ends, in nanoseconds since `born`; 0 when never ejected.
     ejected_until: AtomicU64,
     ejections: AtomicU32,
+    /// When checks last brought it back, in nanoseconds since `born`; 0 for never.
+    recovered: AtomicU64,
 }
 
 /// Failures without a success in between.
@@ -97,6 +97,7 @@ impl EndpointStats {
             streaks: Streaks::default(),
             ejected_until: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
+            recovered: AtomicU64::new(0),
         }
     }
 
@@ -164,6 +165,14 @@ impl EndpointStats {
         self.health() != Health::Unhealthy && self.ejected_until(now).is_none()
     }
 
+    /// Since when it may be picked, if it may: since it was made, checks brought it back, or its last ejection ended.
+    pub(super) fn usable_since(&self, now: Instant) -> Instant {
+        let recovered = self.recovered.load(Ordering::Relaxed);
+        let ejected = self.ejected_until.load(Ordering::Relaxed);
+        let since = self.born + Duration::from_nanos(recovered.max(ejected));
+        since.min(now)
+    }
+
     /// Load, latency and failures as of `now`.
     #[must_use]
     pub fn load(&self, now: Instant) -> Load {
@@ -204,6 +213,10 @@ impl EndpointStats {
     pub(super) fn set_health(&self, health: Health) -> Health {
         let before = self.health();
         self.health.store(health as u8, Ordering::Relaxed);
+        if before == Health::Unhealthy && health != Health::Unhealthy {
+            self.recovered
+                .store(self.nanos(Clock.now()), Ordering::Relaxed);
+        }
         before
     }
 
@@ -221,8 +234,8 @@ impl EndpointStats {
         let sample = latency.as_secs_f64();
         let before = f64::from_bits(self.latency.load(Ordering::Relaxed));
         let after = match before {
-            0.0 => sample,
-            _ if sample > before => before + (sample - before) * (1.0 - fade).max(RISE),
+            // trouble counts at once, and fades
+            _ if sample >= before => sample,
             _ => before + (sample - before) * (1.0 - fade),
         };
         // a latency of zero would read as "no sample"
@@ -277,14 +290,25 @@ mod tests {
     }
 
     #[test]
-    fn latency_rises_within_a_few_requests() {
+    fn a_rise_of_latency_counts_at_once() {
         let stats = EndpointStats::new();
         let mut now = stats.born;
-        for latency in [10, 10, 10, 1000, 1000, 1000] {
+        for latency in [10, 10, 10, 1000] {
             now += ms(1);
             stats.succeed(ms(latency), now);
         }
-        assert!(stats.load(now).latency.unwrap() > ms(500));
+        assert_eq!(stats.load(now).latency, Some(ms(1000)));
+        now += ms(1);
+        stats.succeed(ms(10), now);
+        let after = stats.load(now).latency.unwrap();
+        assert!(
+            after > ms(990),
+            "one good answer takes nothing back: {after:?}"
+        );
+        now += DECAY;
+        stats.succeed(ms(10), now);
+        let later = stats.load(now).latency.unwrap();
+        assert!((ms(300)..ms(450)).contains(&later), "time does: {later:?}");
     }
 
     #[test]

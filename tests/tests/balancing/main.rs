@@ -5,6 +5,7 @@
 )]
 
 mod keys;
+mod levels;
 mod sticky;
 
 use std::net::SocketAddr;

@@ -96,4 +96,5 @@ fn a_newcomer_is_not_flooded() {
 fn keeps_the_laws() {
     law::check_balancer(&|| Arc::new(PowerOfTwo));
     law::follows_weights(&PowerOfTwo, 0.05);
+    law::draws_by_weight(&PowerOfTwo);
 }

@@ -71,7 +71,7 @@ fn whole(raw: &RawConfig, problems: &mut Findings<'_>) -> Config {
     let upstreams: Vec<_> = raw
         .upstreams
         .iter()
-        .map(|upstream| upstream::lower(upstream, problems))
+        .map(|upstream| upstream::lower(upstream, raw.zone.as_deref(), problems))
         .collect();
     let prints: Vec<u64> = upstreams
         .iter()

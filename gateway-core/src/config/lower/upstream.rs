@@ -15,18 +15,25 @@ use super::{
     tls,
 };
 use crate::{
+    balance::{combine_hashes, stable_hash},
     config::{
         ir::{NamedEndpoint, Upstream},
-        raw::{RawActiveHealth, RawPassiveHealth, RawUpstream},
+        raw::{RawActiveHealth, RawPassiveHealth, RawSlowStart, RawUpstream},
         units::TimeSpan,
         values::{EndpointAddress as RawAddress, HostRewrite},
     },
     forward::{HostPolicy, UpstreamSettings},
     pool::PoolLimits,
-    upstream::{ActiveHealth, EndpointAddress, EndpointSpec, OutlierConfig},
+    upstream::{
+        ActiveHealth, EndpointAddress, EndpointSpec, OutlierConfig, PanicPolicy, SlowStart,
+    },
 };
 
-pub(super) fn lower(raw: &RawUpstream, problems: &mut Findings<'_>) -> Upstream {
+pub(super) fn lower(
+    raw: &RawUpstream,
+    zone: Option<&str>,
+    problems: &mut Findings<'_>,
+) -> Upstream {
     let (endpoints, names) = endpoints(raw, problems);
     let tls = raw
         .tls
@@ -35,6 +42,10 @@ pub(super) fn lower(raw: &RawUpstream, problems: &mut Findings<'_>) -> Upstream 
     let written = fingerprint::written(raw);
     let fingerprint = tls.as_ref().map_or(written, |tls| {
         tls.sources().fold(written, fingerprint::with_pem)
+    });
+    let zone = zone.filter(|_| !raw.ignore_zones);
+    let fingerprint = zone.map_or(fingerprint, |zone| {
+        combine_hashes(fingerprint, stable_hash(zone.as_bytes()))
     });
     Upstream {
         name: raw.name.as_str().into(),
@@ -45,6 +56,12 @@ pub(super) fn lower(raw: &RawUpstream, problems: &mut Findings<'_>) -> Upstream 
         connector: raw.connector.clone(),
         settings: settings(raw, problems),
         tls,
+        panic: panic(raw, problems),
+        zone: zone.map(Arc::from),
+        slow_start: raw
+            .slow_start
+            .as_ref()
+            .map(|slow| slow_start(slow, raw, problems)),
         active: raw
             .health
             .active
@@ -100,6 +117,7 @@ fn endpoints(
                     host,
                     port,
                     weight: endpoint.weight,
+                    priority: endpoint.priority,
                     zone,
                 });
                 continue;
@@ -107,6 +125,7 @@ fn endpoints(
         };
         specs.push(EndpointSpec {
             weight: endpoint.weight,
+            priority: endpoint.priority,
             zone,
             ..EndpointSpec::new(address)
         });
@@ -154,6 +173,50 @@ fn host(raw: &RawUpstream, problems: &mut Findings<'_>) -> HostPolicy {
                 HostPolicy::Preserve
             }
         },
+    }
+}
+
+fn panic(raw: &RawUpstream, problems: &mut Findings<'_>) -> PanicPolicy {
+    match &raw.panic_threshold {
+        None => PanicPolicy::default(),
+        Some(threshold) => match threshold.value {
+            0 => PanicPolicy::Never,
+            percent => {
+                if percent > 100 {
+                    problems.push(threshold.error(format!("expected 0 to 100, found {percent}")));
+                }
+                PanicPolicy::BelowPercent(percent.min(100))
+            }
+        },
+    }
+}
+
+fn slow_start(
+    raw: &RawSlowStart,
+    upstream: &RawUpstream,
+    problems: &mut Findings<'_>,
+) -> SlowStart {
+    positive(raw.window, &["slow_start", "window"], upstream, problems);
+    let mut range = |key: &str, fits: bool, expected: &str| {
+        if !fits {
+            let problem = format!("expected {expected}");
+            problems.push(Place::of(&upstream.name).error(&["slow_start", key], problem));
+        }
+    };
+    range(
+        "aggression",
+        (0.1..=100.0).contains(&raw.aggression),
+        "0.1 to 100",
+    );
+    range(
+        "min_percent",
+        (1..=100).contains(&raw.min_percent),
+        "1 to 100",
+    );
+    SlowStart {
+        window: raw.window.get().min(NEVER),
+        aggression: raw.aggression,
+        min_percent: raw.min_percent,
     }
 }
 

@@ -51,6 +51,9 @@ pub struct RawConfig {
     /// Limits of the whole process.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: RawLimits,
+    /// Where the gateway runs: endpoints of this zone are preferred. Left out: zones do not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// The listener for operators.

@@ -34,8 +34,8 @@ pub use route::{
 };
 pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
-    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawUpstream,
-    RawUpstreamLimits, RawUpstreamTimeouts,
+    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawSlowStart,
+    RawUpstream, RawUpstreamLimits, RawUpstreamTimeouts,
 };
 
 /// For keys that are on unless switched off.

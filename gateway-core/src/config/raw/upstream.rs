@@ -22,6 +22,7 @@ use crate::config::{
     units::TimeSpan,
     values::{EndpointAddress, HostRewrite, StatusRange},
 };
+use crate::upstream::SlowStart;
 
 /// A named group of endpoints that serve the same thing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -32,7 +33,7 @@ pub struct RawUpstream {
     /// Name, unique among upstreams; backends, logs and metrics use it.
     pub name: Located<String>,
     /// Addresses that are known in advance: `ADDRESS:PORT`, `NAME:PORT` (every address of the name, resolved again every
-    /// ten seconds), `unix:PATH`, or `{ address, weight, zone }`.
+    /// ten seconds), `unix:PATH`, or `{ address, weight, priority, zone }`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<Located<RawEndpoint>>,
     /// Where further endpoints come from, such as `{ type: dns, host: orders.svc, port: 80 }`.
@@ -53,6 +54,17 @@ pub struct RawUpstream {
     /// no client is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Located<RawSticky>>,
+    /// Gives endpoints that are new or came back their share little by little. For balancers that do not hash. Left out:
+    /// their whole share at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<RawSlowStart>,
+    /// Health is ignored while less than this part of the endpoints is usable, in percent: few endpoints would not stand
+    /// what was meant for all. 0: never, not even when none is usable. Left out: only when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic_threshold: Option<Located<u8>>,
+    /// Take endpoints of all zones alike, even if the gateway has a `zone`. Default: `false`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ignore_zones: bool,
     /// Who makes the connections to the endpoints. Default: TCP and Unix sockets, with TLS as in `tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-portcullis-plugins" = "connector"))]
@@ -101,7 +113,10 @@ pub struct RawEndpoint {
     /// Its share, relative to the other endpoints. 0: no new requests.
     #[serde(skip_serializing_if = "is_one")]
     pub weight: u32,
-    /// Where it runs. Balancers of plugins see it; none of the stock ones uses it.
+    /// Its level: endpoints of higher numbers are used when too few of the lower ones are usable.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: u32,
+    /// Where it runs. Endpoints of the gateway's own zone are preferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
 }
@@ -115,7 +130,10 @@ struct EndpointForm {
     /// Its share, relative to the other endpoints. 0: no new requests. Default: 1.
     #[serde(default = "one")]
     weight: u32,
-    /// Where it runs. Balancers of plugins see it; none of the stock ones uses it.
+    /// Its level: endpoints of higher numbers are used when too few of the lower ones are usable. Default: 0.
+    #[serde(default)]
+    priority: u32,
+    /// Where it runs. Endpoints of the gateway's own zone are preferred.
     #[serde(default)]
     zone: Option<String>,
 }
@@ -125,6 +143,7 @@ impl From<EndpointAddress> for RawEndpoint {
         Self {
             address,
             weight: 1,
+            priority: 0,
             zone: None,
         }
     }
@@ -145,6 +164,7 @@ impl<'de> Deserialize<'de> for RawEndpoint {
                 Ok(Self {
                     address: form.address,
                     weight: form.weight,
+                    priority: form.priority,
                     zone: form.zone,
                 })
             },
@@ -164,6 +184,34 @@ impl JsonSchema for RawEndpoint {
             "description": "One address of an upstream. A plain string is an address of weight 1.",
             "anyOf": [short, long],
         })
+    }
+}
+
+/// Gives endpoints that are new or came back their share little by little.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "SlowStart")]
+#[non_exhaustive]
+pub struct RawSlowStart {
+    /// How long it takes. Default: `30s`.
+    pub window: TimeSpan,
+    /// How the share grows: after the part t of the window it is the part t^(1/aggression) of what it will be. 1: evenly;
+    /// more: faster in the beginning. Default: 1.
+    #[schemars(range(min = 0.1, max = 100.0))]
+    pub aggression: f64,
+    /// The share in the beginning, in percent of what it will be. Default: 10.
+    #[schemars(range(min = 1, max = 100))]
+    pub min_percent: u8,
+}
+
+impl Default for RawSlowStart {
+    fn default() -> Self {
+        let usual = SlowStart::default();
+        Self {
+            window: usual.window.into(),
+            aggression: usual.aggression,
+            min_percent: usual.min_percent,
+        }
     }
 }
 

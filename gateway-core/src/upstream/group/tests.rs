@@ -181,11 +181,151 @@ fn the_report_is_complete() {
         "name": "orders", "balancer": "p2c", "discovered": true, "panic": false,
         "discovery": { "updates": 1, "resubscriptions": 0, "gone": false, "stale_ms": null, "last_error": null },
         "endpoints": [{
-            "address": "127.0.0.1:1", "hostname": "o.example", "zone": "a", "weight": 1,
+            "address": "127.0.0.1:1", "hostname": "o.example", "zone": "a", "weight": 1, "priority": 0,
             "health": "unknown", "available": true, "ejected_for_ms": null, "ejections": 0,
             "in_flight": 1, "latency_ms": null, "successes": 1, "failures": 0, "cancelled": 0,
             "consecutive_failures": 0, "probe_error": null,
         }],
     });
     assert_eq!(json, wanted);
+}
+
+/// How many of 2,000 picks go to each of these ports.
+fn shares(upstream: &Upstream, ports: &[u16]) -> Vec<usize> {
+    let mut counts = vec![0; ports.len()];
+    for seed in 0..2_000_u64 {
+        let cx = PickCx::new().with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let port = upstream
+            .pick(&cx)
+            .unwrap()
+            .address()
+            .socket()
+            .unwrap()
+            .port();
+        counts[ports.iter().position(|known| *known == port).unwrap()] += 1;
+    }
+    counts
+}
+
+fn set_health(upstream: &Upstream, port: u16, health: Health) {
+    for endpoint in upstream.snapshot().endpoints() {
+        if endpoint.address().socket().unwrap().port() == port {
+            endpoint.set_health(health);
+        }
+    }
+    upstream.refresh();
+}
+
+fn random(specs: impl IntoIterator<Item = EndpointSpec>) -> UpstreamBuilder {
+    let discovery = Arc::new(StaticDiscovery::new(specs));
+    Upstream::builder("test", discovery).balancer(Arc::new(crate::balance::Random))
+}
+
+#[test]
+fn endpoints_of_the_next_priority_take_what_the_first_cannot() {
+    let near = (1..=4).map(spec);
+    let specs = near.chain([spec(8).with_priority(1), spec(9).with_priority(1)]);
+    let upstream = random(specs).build();
+    let second = |upstream: &Upstream| {
+        let counts = shares(upstream, &[1, 2, 3, 4, 8, 9]);
+        counts[4] + counts[5]
+    };
+    assert_eq!(second(&upstream), 0);
+    set_health(&upstream, 1, Health::Unhealthy);
+    assert_eq!(second(&upstream), 0, "three of four are enough");
+    set_health(&upstream, 2, Health::Unhealthy);
+    let spilt = second(&upstream);
+    assert!(
+        (500..700).contains(&spilt),
+        "1.4 * 50 % stay, {spilt} of 2000 left"
+    );
+    set_health(&upstream, 3, Health::Unhealthy);
+    set_health(&upstream, 4, Health::Unhealthy);
+    assert_eq!(second(&upstream), 2_000);
+    assert!(!upstream.report().panic);
+}
+
+#[test]
+fn a_retry_reaches_the_endpoints_of_other_priorities() {
+    let upstream = random([spec(1), spec(2).with_priority(5)]).build();
+    let tried = [upstream.pick(&PickCx::new()).unwrap().id()];
+    let second = upstream.pick(&PickCx::new().with_attempt(1, &tried));
+    assert_ne!(second.unwrap().id(), tried[0]);
+}
+
+#[test]
+fn the_own_zone_comes_first_and_spills_over() {
+    let zones = ["a", "a", "b", "b"];
+    let specs = (1..)
+        .zip(zones)
+        .map(|(port, zone)| spec(port).with_zone(zone));
+    let upstream = random(specs).zone("b").build();
+    let counts = |upstream: &Upstream| shares(upstream, &[1, 2, 3, 4]);
+    assert_eq!(counts(&upstream)[..2], [0, 0]);
+    set_health(&upstream, 3, Health::Unhealthy);
+    let spilt: usize = counts(&upstream)[..2].iter().sum();
+    assert!((500..700).contains(&spilt), "{spilt}");
+    set_health(&upstream, 4, Health::Unhealthy);
+    assert_eq!(counts(&upstream)[2..], [0, 0]);
+}
+
+#[test]
+fn a_zone_without_endpoints_takes_them_all() {
+    let specs = [spec(1).with_zone("a"), spec(2)];
+    let upstream = random(specs).zone("elsewhere").build();
+    assert!(shares(&upstream, &[1, 2]).iter().all(|count| *count > 800));
+}
+
+#[test]
+fn health_is_ignored_below_the_threshold_only() {
+    let upstream = |panic| random((1..=4).map(spec)).panic_policy(panic).build();
+    let sick = |upstream: &Upstream, ports: std::ops::RangeInclusive<u16>| {
+        ports.for_each(|port| set_health(upstream, port, Health::Unhealthy));
+    };
+    let half = upstream(PanicPolicy::BelowPercent(50));
+    sick(&half, 1..=2);
+    assert_eq!(picked_ports(&half), [3, 4]);
+    sick(&half, 3..=3);
+    assert_eq!(picked_ports(&half), [1, 2, 3, 4]);
+    let never = upstream(PanicPolicy::Never);
+    sick(&never, 1..=4);
+    assert!(never.pick(&PickCx::new()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_new_or_back_gets_its_share_little_by_little() {
+    let slow = SlowStart {
+        window: Duration::from_secs(10),
+        ..SlowStart::default()
+    };
+    let upstream = random([spec(1), spec(2)]).slow_start(slow).build();
+    let driver = tokio::spawn(crate::upstream::drive(&upstream));
+    let of_third = |upstream: &Upstream| shares(upstream, &[1, 2, 3])[2];
+    let even = shares(&upstream, &[1, 2]);
+    assert!(
+        even.iter().all(|count| *count > 900),
+        "a start is no slow start: {even:?}"
+    );
+    let pass = async |time| {
+        // the driver changes weights in steps
+        for _ in 0..40 {
+            tokio::time::sleep(time / 40).await;
+        }
+    };
+    pass(Duration::from_secs(20)).await;
+    upstream.apply(EndpointUpdate::Upsert(vec![spec(3)]));
+    let first = of_third(&upstream);
+    assert!((60..140).contains(&first), "10 of 210: {first}");
+    pass(Duration::from_secs(5)).await;
+    let half = of_third(&upstream);
+    assert!((330..470).contains(&half), "50 of 250: {half}");
+    pass(Duration::from_secs(6)).await;
+    let whole = of_third(&upstream);
+    assert!((600..730).contains(&whole), "a third: {whole}");
+    set_health(&upstream, 3, Health::Unhealthy);
+    pass(Duration::from_secs(1)).await;
+    set_health(&upstream, 3, Health::Healthy);
+    let back = of_third(&upstream);
+    assert!((60..140).contains(&back), "10 of 210 again: {back}");
+    driver.abort();
 }
