@@ -181,6 +181,8 @@ pub struct Route {
     pub hedge: Option<HedgePolicy>,
     /// Where requests go. Empty only when there are filters, one of which has to answer.
     pub backends: Vec<Backend>,
+    /// Who gets copies of requests.
+    pub mirrors: Vec<Mirror>,
     /// Keeps clients on their backends; `None` for no client.
     pub sticky: Option<Box<Sticky>>,
     /// Whether connections may change protocol.
@@ -211,6 +213,20 @@ pub struct Backend {
     pub priority: u32,
     /// Filters for these requests only.
     pub filters: Vec<PluginSpec>,
+}
+
+/// An upstream that gets copies of requests.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// Position in [`Config::upstreams`].
+    pub upstream: usize,
+    /// The part of the requests, 0 to 1.
+    pub share: f64,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// Copies under way at a time.
+    pub max_in_flight: usize,
 }
 
 /// A group of endpoints.

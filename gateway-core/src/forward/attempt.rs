@@ -12,6 +12,7 @@ use super::affinity::Marks;
 use super::budget::RetryBudget;
 use super::client::AttemptCx;
 use super::hedge::Hedge;
+use super::mirror::{self, Mirror};
 use super::replay::Replay;
 use super::{Backend, HashKey, HedgePolicy, RetryPolicy, Split, UpstreamClient};
 use crate::balance::PickCx;
@@ -81,6 +82,8 @@ pub(crate) struct Forward {
     again: Option<Box<Again>>,
     budget: Arc<RetryBudget>,
     upgrades: bool,
+    /// Who gets copies of requests; boxed, because most routes have none.
+    mirrors: Option<Box<[Arc<Mirror>]>>,
     /// Filters of backends, or a choice by a header field, look at what upstreams are told of the client.
     sees_forwarded: bool,
 }
@@ -108,6 +111,7 @@ impl Forward {
             again: None,
             budget: Arc::new(RetryBudget::default()),
             upgrades: false,
+            mirrors: None,
             sees_forwarded: false,
         };
         forward.sees_forwarded =
@@ -131,6 +135,12 @@ impl Forward {
                 hedge: hedge.map(Hedge::new),
             })
         });
+        self
+    }
+
+    /// Who gets copies of requests.
+    pub(crate) fn mirrors(mut self, mirrors: Vec<Arc<Mirror>>) -> Self {
+        self.mirrors = (!mirrors.is_empty()).then(|| mirrors.into());
         self
     }
 
@@ -163,7 +173,12 @@ impl Handler for Forward {
         if self.sees_forwarded {
             settle_for(request.headers_mut(), &exchange);
         }
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        if let Some(mirrors) = &self.mirrors
+            && !upgrading
+        {
+            body = mirror::copy(mirrors, &parts, body, &exchange);
+        }
         let done_by = self.deadline(&parts, &exchange, upgrading);
         match &self.again {
             // An upgraded body is a conversation: it cannot be held back and said again.

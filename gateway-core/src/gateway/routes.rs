@@ -8,7 +8,7 @@ use super::telemetry::RouteMetrics;
 use super::upstreams::LiveUpstreams;
 use crate::config::{Diagnostics, PluginSpec, ir};
 use crate::filter::{BuildCx, Chain, Stage};
-use crate::forward::{Backend, Forward, SendOnce, Split, Sticky, UpstreamClient};
+use crate::forward::{Backend, Forward, Mirror, SendOnce, Split, Sticky, UpstreamClient};
 use crate::registry::Registry;
 use crate::route::RouteMatch;
 use crate::route_entry::RouteEntry;
@@ -17,6 +17,7 @@ use crate::route_entry::RouteEntry;
 #[derive(Clone, Debug)]
 pub(crate) struct LiveRoute {
     pub(super) fingerprint: u64,
+    /// Of its backends, and of its mirrors behind them.
     clients: Vec<Arc<UpstreamClient>>,
     matches: Vec<RouteMatch>,
     pub(crate) entry: Arc<RouteEntry>,
@@ -46,8 +47,10 @@ pub(crate) fn build(
         let clients: Option<Vec<Arc<UpstreamClient>>> = route
             .backends
             .iter()
-            .map(|backend| {
-                let upstream = config.upstreams.get(backend.upstream)?;
+            .map(|backend| backend.upstream)
+            .chain(route.mirrors.iter().map(|mirror| mirror.upstream))
+            .map(|upstream| {
+                let upstream = config.upstreams.get(upstream)?;
                 upstreams
                     .get(&upstream.name)
                     .map(|live| live.client.clone())
@@ -102,6 +105,15 @@ fn build_one(
         }
         backends.push(backend);
     }
+    let copied = clients.iter().skip(route.backends.len());
+    let mirrors = route.mirrors.iter().zip(copied).map(|(mirror, client)| {
+        Arc::new(Mirror::new(
+            client.clone(),
+            mirror.share,
+            (mirror.max_body, mirror.max_in_flight),
+            (process.metrics(), &route.name),
+        ))
+    });
     let split = match &route.sticky {
         Some(sticky) => Split::sticky(backends, Sticky::clone(sticky)),
         None => Split::new(backends),
@@ -109,7 +121,8 @@ fn build_one(
     let forward = Forward::new(split)
         .timeouts(route.timeouts)
         .again(route.retry.clone(), route.hedge.clone())
-        .upgrades(route.upgrade);
+        .upgrades(route.upgrade)
+        .mirrors(mirrors.collect());
     Some(LiveRoute {
         fingerprint: route.fingerprint,
         clients,

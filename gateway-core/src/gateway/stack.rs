@@ -73,6 +73,7 @@ const EDGE: &[LayerInfo] = &[
     LayerInfo::new("listener-filters", "the listener's filters, in their order"),
     LayerInfo::new("select-route", "the best route for host, path and the rest"),
     LayerInfo::new("route-filters", "the route's filters, in their order"),
+    LayerInfo::new("mirror", "copies of requests to further upstreams"),
     LayerInfo::new("retry", "replays the body and tries again, within a budget"),
     LayerInfo::new("split", "one backend by weight"),
     LayerInfo::new(

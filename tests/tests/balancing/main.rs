@@ -6,6 +6,7 @@
 
 mod keys;
 mod levels;
+mod mirrors;
 mod sticky;
 
 use std::net::SocketAddr;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     balance::combine_hashes,
     config::{
-        ir::{Backend, Route},
+        ir::{Backend, Mirror, Route},
         raw::{DeadlineField, RawDefaults, RawRoute, RawRouteTimeouts},
         units::TimeSpan,
     },
@@ -53,14 +53,13 @@ pub(super) struct Scope<'r> {
 pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Route {
     let backends = backends(raw, scope, problems);
     let print = combine_hashes(fingerprint::written(raw), scope.defaults.fingerprint);
-    let fingerprint = backends.iter().fold(print, |print, backend| {
+    let mirrors = mirrors(raw, scope, problems);
+    let used = backends.iter().map(|backend| backend.upstream);
+    let used = used.chain(mirrors.iter().map(|mirror| mirror.upstream));
+    let fingerprint = used.fold(print, |print, upstream| {
         combine_hashes(
             print,
-            scope
-                .upstreams
-                .get(backend.upstream)
-                .copied()
-                .unwrap_or_default(),
+            scope.upstreams.get(upstream).copied().unwrap_or_default(),
         )
     });
     Route {
@@ -85,6 +84,7 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'
             .as_ref()
             .and_then(|hedge| retry::lower_hedge(hedge, &raw.name, problems)),
         backends,
+        mirrors,
         sticky: raw
             .sticky
             .as_ref()
@@ -149,6 +149,23 @@ fn announce(fields: Option<&Vec<DeadlineField>>) -> Announce {
     announce.grpc = asked(DeadlineField::Grpc);
     announce.envoy = asked(DeadlineField::Envoy);
     announce
+}
+
+fn mirrors(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Vec<Mirror> {
+    let lowered = raw.mirror.iter().filter_map(|mirror| {
+        let percent = mirror.percent.value;
+        if !(0.0..=100.0).contains(&percent) {
+            let problem = format!("expected 0 to 100, found {percent}");
+            problems.push(mirror.percent.error(problem));
+        }
+        Some(Mirror {
+            upstream: scope.names.upstreams.find(&mirror.upstream, problems)?,
+            share: percent / 100.0,
+            max_body: usize::try_from(mirror.max_body.get()).unwrap_or(usize::MAX),
+            max_in_flight: usize::try_from(mirror.max_in_flight).unwrap_or(usize::MAX),
+        })
+    });
+    lowered.collect()
 }
 
 fn timeouts(raw: &RawRoute, defaults: &Defaults<'_>, problems: &mut Findings<'_>) -> RouteTimeouts {

@@ -29,7 +29,7 @@ pub use listener::{
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{
-    DeadlineField, RawBackend, RawBackoff, RawHedge, RawRetry, RawRetryBudget, RawRoute,
+    DeadlineField, RawBackend, RawBackoff, RawHedge, RawMirror, RawRetry, RawRetryBudget, RawRoute,
     RawRouteTimeouts,
 };
 pub use sockets::{RawTcpKeepalive, WhenFull};

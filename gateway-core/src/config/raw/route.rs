@@ -53,6 +53,10 @@ pub struct RawRoute {
     /// is split anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Located<RawSticky>>,
+    /// Further upstreams that get copies of requests, as the filters of the route leave them. Their answers are thrown
+    /// away, and the request waits for none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirror: Vec<RawMirror>,
     /// Whether connections may change protocol (websocket and other upgrades, RFC 9110, section 7.8). Default: `true`.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub upgrade: bool,
@@ -74,6 +78,7 @@ impl RawRoute {
             hedge: None,
             backends: Vec::new(),
             sticky: None,
+            mirror: Vec::new(),
             upgrade: true,
         }
     }
@@ -276,6 +281,50 @@ impl RawBackend {
             filters: Vec::new(),
         }
     }
+}
+
+/// An upstream that gets copies of requests.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Mirror")]
+#[non_exhaustive]
+pub struct RawMirror {
+    /// Name of the upstream.
+    pub upstream: Located<String>,
+    /// How many of a hundred requests are copied, fractions included. Default: 100.
+    #[serde(default = "hundred")]
+    pub percent: Located<f64>,
+    /// Requests with larger bodies are not copied: bodies are kept until they are complete. Default: `64KiB`.
+    #[serde(default = "most_body")]
+    pub max_body: ByteSize,
+    /// Copies under way at a time; further ones are dropped. Default: 100.
+    #[serde(default = "most_in_flight")]
+    pub max_in_flight: u32,
+}
+
+impl RawMirror {
+    /// Copies of all requests.
+    #[must_use]
+    pub fn new(upstream: impl Into<Located<String>>) -> Self {
+        Self {
+            upstream: upstream.into(),
+            percent: hundred(),
+            max_body: most_body(),
+            max_in_flight: most_in_flight(),
+        }
+    }
+}
+
+fn hundred() -> Located<f64> {
+    100.0.into()
+}
+
+fn most_body() -> ByteSize {
+    ByteSize::new(64 * 1024)
+}
+
+const fn most_in_flight() -> u32 {
+    100
 }
 
 pub(super) const fn one() -> u32 {
