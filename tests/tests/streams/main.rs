@@ -5,6 +5,7 @@
     reason = "a test stops where something unexpected happens"
 )]
 
+mod mistakes;
 mod proxy_protocol;
 mod starttls;
 mod tcp;

@@ -1,6 +1,11 @@
 //! Plain TCP from a client to an endpoint.
 
+use std::io::ErrorKind;
+
 use portcullis_tests::{Peer, TestGateway, Upstream, free_port, listener, within};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use crate::to;
 
@@ -96,9 +101,9 @@ async fn an_endpoint_that_refuses_is_left_for_another() {
 #[tokio::test]
 async fn nobody_there_is_a_reset_and_a_reason() {
     let gateway = TestGateway::start(to(free_port(), "")).await;
-    let mut client = Peer::connect(gateway.listener("db")).await;
-    let (_, reset) = client.ending().await;
-    assert!(reset);
+    let mut client = TcpStream::connect(gateway.listener("db")).await.unwrap();
+    let ending = within("the end", client.read(&mut [0; 1])).await;
+    assert_eq!(ending.unwrap_err().kind(), ErrorKind::ConnectionReset);
     let ended = gateway.stream_ended().await;
     assert_eq!(
         (ended.reason.as_str(), ended.attempts),

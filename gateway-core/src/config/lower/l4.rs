@@ -338,15 +338,17 @@ pub(super) fn check_http(
             problems.push(problem.hint(format!("write the route under `{list}`")));
         }
     }
-    for backend in &raw.backends {
-        let Some(position) = scope.names.upstreams.position(&backend.upstream) else {
+    let backends = raw.backends.iter().map(|backend| &backend.upstream);
+    let mirrors = raw.mirror.iter().map(|mirror| &mirror.upstream);
+    for name in backends.chain(mirrors) {
+        let Some(position) = scope.names.upstreams.position(name) else {
             continue;
         };
         let upstream = &config.upstreams[position];
         if let Some(proxy) = &upstream.proxy_protocol {
-            let problem = backend.upstream.error(format!(
+            let problem = name.error(format!(
                 "the upstream `{}` has `proxy_protocol`, which HTTP routes cannot use: clients share connections",
-                backend.upstream.value
+                name.value
             ));
             let problem = elsewhere(problem, proxy);
             problems.push(
