@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Installs the real peers that the tests talk to: nginx, curl, openssl, promtool, and a Python environment
-# with a gRPC and a WebSocket implementation. Safe to run again: it does only what is missing.
+# Installs the real peers that the tests talk to: nginx, HAProxy, Redis, PostgreSQL, curl, openssl, promtool, and a Python environment
+# with implementations of gRPC, WebSocket and DNS. Safe to run again: it does only what is missing.
 #
 # Apart from Debian packages everything goes to target/test-venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(nginx:nginx-light curl:curl openssl:openssl promtool:prometheus)
+packages=(nginx:nginx-light haproxy:haproxy curl:curl openssl:openssl promtool:prometheus)
+packages+=(redis-server:redis-server redis-cli:redis-tools psql:postgresql-client)
+# The programs of the server are in a folder of their own, not in the PATH.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages+=(initdb:postgresql)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv:python3-venv)
 scripts/debian.sh "${packages[@]}"
 

@@ -1,15 +1,38 @@
 //! Serving connections that are not HTTP.
 
+mod copy;
+mod forward;
+pub(crate) mod proxy_protocol;
+mod report;
+mod route;
+pub(crate) mod starttls;
+mod table;
+pub(crate) mod udp;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
+use crate::config::ir::ProxyProtocol;
 use crate::conn::ConnHandle;
 use crate::error::BoxError;
 use crate::exchange::ConnInfo;
 use crate::handler::BoxFuture;
 use crate::transport::Transport;
+
+pub(crate) use forward::Stream;
+pub(crate) use route::{Shares, StreamMetrics, TcpRoute};
+pub(crate) use table::{Choice, Entry, Https, TcpTable, Tls};
+
+/// What a listener does before HTTP.
+#[derive(Debug, Default)]
+pub(crate) struct Layer4 {
+    /// Who may say on whose behalf it connects.
+    pub(crate) proxy: Option<ProxyProtocol>,
+    pub(crate) tcp: Option<TcpTable>,
+    pub(crate) udp: Option<Arc<udp::UdpService>>,
+}
 
 /// Serves whole connections of a listener: the counterpart of [`Handler`](crate::Handler) below HTTP.
 ///

@@ -35,6 +35,7 @@ mod pool;
 pub mod principal;
 mod proto;
 pub mod registry;
+mod rewind;
 pub mod route;
 pub mod route_entry;
 pub mod runtime;

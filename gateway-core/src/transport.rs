@@ -6,10 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{client, server};
+
+use crate::rewind::Rewind;
 
 /// A byte stream to a client or an endpoint: TCP, a Unix socket, TLS over either, or something of the user's.
 pub struct Transport(Repr);
@@ -19,6 +22,7 @@ enum Repr {
     Unix(UnixStream),
     TlsServer(Box<server::TlsStream<Transport>>),
     TlsClient(Box<client::TlsStream<Transport>>),
+    Rewound(Box<Rewind>),
     Boxed(Box<dyn Io>),
 }
 
@@ -39,6 +43,14 @@ impl Transport {
         Self(Repr::TlsClient(Box::new(stream)))
     }
 
+    /// Gives `first`, which was read from `io` before, to whoever reads.
+    pub(crate) fn rewound(first: BytesMut, io: Self) -> Self {
+        if first.is_empty() {
+            return io;
+        }
+        Self(Repr::Rewound(Box::new(Rewind::new(first, io))))
+    }
+
     /// Whether this is a TLS session that the gateway opened.
     pub(crate) fn is_tls_client(&self) -> bool {
         matches!(self.0, Repr::TlsClient(_))
@@ -55,6 +67,7 @@ impl Transport {
             }
             Repr::TlsServer(stream) => stream.get_ref().0.reset_on_close(reset),
             Repr::TlsClient(stream) => stream.get_ref().0.reset_on_close(reset),
+            Repr::Rewound(rewind) => rewind.io().reset_on_close(reset),
             Repr::Unix(_) | Repr::Boxed(_) => {}
         }
     }
@@ -67,6 +80,7 @@ impl Transport {
             Repr::Unix(stream) => stream.ready(Interest::READABLE).now_or_never(),
             Repr::TlsServer(stream) => return stream.get_ref().0.is_hung_up(),
             Repr::TlsClient(stream) => return stream.get_ref().0.is_hung_up(),
+            Repr::Rewound(rewind) => return rewind.io().is_hung_up(),
             Repr::Boxed(_) => None,
         };
         matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
@@ -77,13 +91,20 @@ impl Transport {
         match &self.0 {
             Repr::Tcp(stream) => stream.poll_read_ready(cx),
             Repr::Unix(stream) => stream.poll_read_ready(cx),
-            Repr::TlsServer(_) | Repr::TlsClient(_) | Repr::Boxed(_) => Poll::Ready(Ok(())),
+            Repr::Rewound(rewind) if !rewind.has_more() => rewind.io().poll_readable(cx),
+            Repr::TlsServer(_) | Repr::TlsClient(_) | Repr::Rewound(_) | Repr::Boxed(_) => {
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
     /// Whether writes pass through a layer that keeps them until flushed.
     pub(crate) fn needs_flush(&self) -> bool {
-        !matches!(self.0, Repr::Tcp(_) | Repr::Unix(_))
+        match &self.0 {
+            Repr::Tcp(_) | Repr::Unix(_) => false,
+            Repr::Rewound(rewind) => rewind.io().needs_flush(),
+            _ => true,
+        }
     }
 }
 
@@ -105,6 +126,7 @@ impl fmt::Debug for Transport {
             Repr::Tcp(_) => "Transport(tcp)",
             Repr::Unix(_) => "Transport(unix)",
             Repr::TlsServer(_) | Repr::TlsClient(_) => "Transport(tls)",
+            Repr::Rewound(_) => "Transport(rewound)",
             Repr::Boxed(_) => "Transport(boxed)",
         })
     }
@@ -117,6 +139,7 @@ macro_rules! each {
             Repr::Unix($io) => $call,
             Repr::TlsServer($io) => $call,
             Repr::TlsClient($io) => $call,
+            Repr::Rewound($io) => $call,
             Repr::Boxed($io) => $call,
         }
     };
@@ -162,6 +185,7 @@ impl AsyncWrite for Transport {
             Repr::Tcp(_) | Repr::Unix(_) => true,
             Repr::TlsServer(io) => io.is_write_vectored(),
             Repr::TlsClient(io) => io.is_write_vectored(),
+            Repr::Rewound(io) => io.is_write_vectored(),
             Repr::Boxed(io) => io.is_write_vectored(),
         }
     }

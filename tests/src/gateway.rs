@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use portcullis::Gateway;
 use portcullis::gateway::{GatewayBuilder, GatewayHandle};
@@ -19,6 +18,8 @@ pub struct TestGateway {
     /// Controls it.
     pub handle: GatewayHandle,
     ended: tokio::sync::Mutex<mpsc::UnboundedReceiver<Ended>>,
+    streams: tokio::sync::Mutex<mpsc::UnboundedReceiver<Ended>>,
+    refused: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
 }
 
 /// A request that ended, as an observer was told.
@@ -41,11 +42,24 @@ pub struct Ended {
     pub retried: bool,
 }
 
-struct Reporter(Mutex<mpsc::UnboundedSender<Ended>>);
+struct Reporter {
+    requests: mpsc::UnboundedSender<Ended>,
+    streams: mpsc::UnboundedSender<Ended>,
+    refused: mpsc::UnboundedSender<String>,
+}
 
 impl Observer for Reporter {
     fn on_event(&self, event: &Event<'_>) {
-        if let Event::RequestEnd(record) = event {
+        let to = match event {
+            Event::RequestEnd(_) => &self.requests,
+            Event::StreamEnd(_) => &self.streams,
+            Event::ConnectionRefused { reason, .. } => {
+                let _ = self.refused.send((*reason).to_owned());
+                return;
+            }
+            _ => return,
+        };
+        if let Event::RequestEnd(record) | Event::StreamEnd(record) = event {
             let ended = Ended {
                 method: record.method.to_owned(),
                 path: record.path.to_owned(),
@@ -63,7 +77,7 @@ impl Observer for Reporter {
                 retried: record.retried,
             };
             // The test may be over already.
-            let _ = self.0.lock().unwrap().send(ended);
+            let _ = to.send(ended);
         }
     }
 }
@@ -106,17 +120,25 @@ impl TestGateway {
         configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
     ) -> Self {
         let registry = plugins(portcullis::registry()).build().unwrap();
-        let (sender, ended) = mpsc::unbounded_channel();
+        let (requests, ended) = mpsc::unbounded_channel();
+        let (streams, streams_ended) = mpsc::unbounded_channel();
+        let (refused, refusals) = mpsc::unbounded_channel();
         let gateway = configure(Gateway::builder(registry))
             .workers(workers)
             .admin(SocketAddr::from(([127, 0, 0, 1], 0)))
-            .observer(Reporter(Mutex::new(sender)))
+            .observer(Reporter {
+                requests,
+                streams,
+                refused,
+            })
             .build();
         let gateway = gateway.unwrap_or_else(|error| panic!("{error}"));
         let handle = within("starting", gateway.start()).await.unwrap();
         Self {
             handle,
             ended: tokio::sync::Mutex::new(ended),
+            streams: tokio::sync::Mutex::new(streams_ended),
+            refused: tokio::sync::Mutex::new(refusals),
         }
     }
 
@@ -157,6 +179,25 @@ impl TestGateway {
     pub async fn ended(&self) -> Ended {
         let mut ended = self.ended.lock().await;
         within("the end of a request", ended.recv()).await.unwrap()
+    }
+
+    /// The next TCP connection or UDP session that ended.
+    pub async fn stream_ended(&self) -> Ended {
+        let mut ended = self.streams.lock().await;
+        within("the end of a stream", ended.recv()).await.unwrap()
+    }
+
+    /// Why the next connection was refused or dropped.
+    pub async fn refused(&self) -> String {
+        let mut refused = self.refused.lock().await;
+        within("a refusal", refused.recv()).await.unwrap()
+    }
+
+    /// The value of a metric with these labels, as they are written.
+    pub async fn metric(&self, series: &str) -> u64 {
+        let page = self.admin("/metrics").await.text();
+        let value = page.lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0, |value| value.trim().parse().unwrap())
     }
 
     /// A page of the admin listener.

@@ -21,5 +21,6 @@ mod nginx;
 mod observe;
 mod pressure;
 mod reload;
+mod streams;
 mod support;
 mod websocket;

@@ -40,6 +40,8 @@ pub(crate) fn start(
         settings: HttpSettings::default(),
         tls: None,
         handler: None,
+        layer4: None,
+        http: true,
         telemetry: Arc::new(Telemetry::detached("admin".into())),
         _generation: Generation::new(0, Arc::default()),
     };

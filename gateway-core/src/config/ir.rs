@@ -7,6 +7,8 @@
 //! A *fingerprint* says whether an object is the same as in another configuration: equal fingerprints mean
 //! that everything it was written with is equal. Fingerprints compare within one process only.
 
+mod l4;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
@@ -27,6 +29,8 @@ use super::{
     values::BindAddress,
 };
 
+pub use l4::{ListenerKind, ProxyProtocol, StreamBackend, TcpMatch, TcpRoute, UdpRoute};
+
 /// A whole configuration in which every reference leads somewhere.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -35,6 +39,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What happens to requests, the older ones first. Names are unique.
     pub routes: Vec<Route>,
+    /// What happens to TCP connections, the older ones first. Names are unique.
+    pub tcp_routes: Vec<TcpRoute>,
+    /// What happens to datagrams. Names are unique.
+    pub udp_routes: Vec<UdpRoute>,
     /// Groups of endpoints. Names are unique.
     pub upstreams: Vec<Upstream>,
     /// Where operators look in; `None` when that is switched off.
@@ -81,6 +89,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens.
     pub bind: Located<BindAddress>,
+    /// What it serves.
+    pub kind: ListenerKind,
+    /// Who may say on whose behalf it connects; `None` where nobody may.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How it speaks HTTP.
     pub http: HttpSettings,
     /// How requests are cleaned before anything sees them.
@@ -163,7 +175,7 @@ pub enum ClientAuthPlan {
 pub struct Route {
     /// Its name.
     pub name: Arc<str>,
-    /// Positions of its listeners in [`Config::listeners`], ascending; empty for all.
+    /// Positions of its listeners in [`Config::listeners`], ascending; empty for all that speak HTTP.
     pub listeners: Vec<usize>,
     /// Alternatives, one of which has to hold; none means everything. Their `custom` lists are empty.
     pub matches: Vec<RouteMatch>,

@@ -12,7 +12,13 @@ use super::{
 use crate::registry::{Dialect, Registry};
 
 /// The keys of a native document that hold lists, which documents add to.
-const LISTS: [&str; 3] = ["listeners", "routes", "upstreams"];
+const LISTS: [&str; 5] = [
+    "listeners",
+    "routes",
+    "tcp_routes",
+    "udp_routes",
+    "upstreams",
+];
 /// The keys that one document may have.
 const SINGLES: [&str; 7] = [
     "admin",
@@ -204,11 +210,15 @@ impl Part {
         let RawConfig {
             listeners,
             routes,
+            tcp_routes,
+            udp_routes,
             upstreams,
             ..
         } = self.config;
         whole.listeners.extend(listeners);
         whole.routes.extend(routes);
+        whole.tcp_routes.extend(tcp_routes);
+        whole.udp_routes.extend(udp_routes);
         whole.upstreams.extend(upstreams);
         if admin {
             whole.admin = self.config.admin;

@@ -46,6 +46,10 @@ pub struct ConnectCx<'a> {
     pub deadline: Option<Instant>,
     /// The connection is for an upgrade such as a WebSocket: HTTP/2 must not be offered.
     pub http1_only: bool,
+    /// HTTP will be spoken. Without it no protocol of HTTP must be offered by ALPN.
+    pub http: bool,
+    /// What the endpoint is sent first, TLS included: a header of the PROXY protocol. Usually nothing.
+    pub first: &'a [u8],
 }
 
 impl<'a> ConnectCx<'a> {
@@ -56,6 +60,8 @@ impl<'a> ConnectCx<'a> {
             upstream,
             deadline: None,
             http1_only: false,
+            http: true,
+            first: &[],
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{ConnectCx, ConnectError, Connected, Connector};
@@ -18,6 +19,7 @@ use crate::upstream::{Endpoint, EndpointAddress};
 pub struct DirectConnector {
     tls: Option<Arc<UpstreamTls>>,
     http1_tls: Option<Arc<UpstreamTls>>,
+    other_tls: Option<Arc<UpstreamTls>>,
     keepalive: TcpKeepalive,
     tls_timeout: Option<Duration>,
 }
@@ -33,6 +35,7 @@ impl DirectConnector {
     #[must_use]
     pub fn tls(tls: Arc<UpstreamTls>) -> Self {
         Self {
+            other_tls: Some(Arc::new(tls.without_alpn())),
             tls: Some(tls),
             ..Self::default()
         }
@@ -69,8 +72,21 @@ impl Connector for DirectConnector {
         cx: ConnectCx<'a>,
     ) -> BoxFuture<'a, Result<Connected, ConnectError>> {
         Box::pin(async move {
-            let transport = dial(endpoint, &self.keepalive).await?;
-            let special = self.http1_tls.as_ref().filter(|_| cx.http1_only);
+            let mut transport = dial(endpoint, &self.keepalive).await?;
+            if !cx.first.is_empty() {
+                let sent = transport.write_all(cx.first).await;
+                sent.map_err(|source| ConnectError::Dial {
+                    address: endpoint.address().to_string(),
+                    source,
+                })?;
+            }
+            let special = match cx {
+                ConnectCx { http: false, .. } => self.other_tls.as_ref(),
+                ConnectCx {
+                    http1_only: true, ..
+                } => self.http1_tls.as_ref(),
+                _ => None,
+            };
             let Some(tls) = special.or(self.tls.as_ref()) else {
                 return Ok(Connected::new(transport));
             };

@@ -383,7 +383,7 @@ fn ends_with_status(parts: &Parts, response: &Response) -> bool {
 }
 
 /// Requests in flight over all endpoints.
-fn in_flight(upstream: &Upstream) -> u64 {
+pub(super) fn in_flight(upstream: &Upstream) -> u64 {
     upstream
         .snapshot()
         .endpoints()

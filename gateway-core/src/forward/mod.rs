@@ -15,6 +15,7 @@ mod replay;
 mod retry;
 mod settings;
 mod split;
+mod stream;
 
 pub use affinity::Sticky;
 pub use client::UpstreamClient;
@@ -30,3 +31,4 @@ pub(crate) use affinity::Marks;
 pub(crate) use attempt::{Forward, SendOnce};
 pub(crate) use client::AttemptCx;
 pub(crate) use mirror::Mirror;
+pub(crate) use stream::StreamError;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::{CookieSpec, Sticky};
+use crate::config::raw::ProxyVersion;
 use crate::http1::HeadLimits;
 use crate::pool::PoolLimits;
 use crate::route::Pattern;
@@ -33,6 +34,8 @@ pub struct UpstreamSettings {
     pub sticky: Option<Box<Sticky>>,
     /// How endpoints that are gone are found.
     pub tcp_keepalive: TcpKeepalive,
+    /// How endpoints of TCP routes are told of clients; `None` for not at all.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Limits of response heads.
     pub limits: HeadLimits,
     /// How many pool shards to keep: one per worker.
@@ -51,6 +54,7 @@ impl Default for UpstreamSettings {
             hash: vec![HashKey::ClientIp],
             sticky: None,
             tcp_keepalive: TcpKeepalive::default(),
+            proxy_protocol: None,
             limits: HeadLimits::default(),
             shards: 1,
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::gateway::snapshot::Generation;
 use crate::gateway::telemetry::Telemetry;
 use crate::handler::SharedService;
-use crate::l4::ConnHandler;
+use crate::l4::{ConnHandler, Layer4};
 use crate::settings::HttpSettings;
 use crate::tls::ServerTls;
 use crate::worker;
@@ -18,6 +18,10 @@ pub(crate) struct ListenerEntry {
     pub(crate) settings: HttpSettings,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) handler: Option<Arc<dyn ConnHandler>>,
+    /// What comes before HTTP; `None` where nothing does.
+    pub(crate) layer4: Option<Arc<Layer4>>,
+    /// HTTP is spoken, whatever else.
+    pub(crate) http: bool,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) _generation: Arc<Generation>,
 }

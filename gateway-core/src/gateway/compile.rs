@@ -17,7 +17,8 @@ use super::routes::{self, LiveRoutes};
 use super::sinks::Sinks;
 use super::snapshot::Generation;
 use super::stack::{ListenerParts, Mode};
-use super::telemetry::{Admission, Refusals, RouteMetrics, Telemetry};
+use super::streams::{self, LiveStreams};
+use super::telemetry::{Admission, Drops, Refusals, RouteMetrics, Telemetry};
 use super::tls::{LiveTls, TlsCommit};
 use super::upstreams::{self, LiveUpstreams};
 use crate::config::raw::RawConfig;
@@ -44,6 +45,7 @@ pub(crate) struct State {
     pub(crate) raw: Option<Arc<RawConfig>>,
     pub(crate) upstreams: LiveUpstreams,
     pub(crate) routes: LiveRoutes,
+    streams: LiveStreams,
     pub(crate) listeners: HashMap<Arc<str>, LiveListener>,
     /// What the last configuration that was refused did wrong; empty once one went live after it.
     pub(crate) rejected: Vec<Diagnostic>,
@@ -58,6 +60,7 @@ pub(crate) struct State {
 /// A listener of the live configuration.
 pub(crate) struct LiveListener {
     bind: BindAddress,
+    udp: bool,
     pub(crate) cell: Arc<ListenerCell>,
     pub(crate) table: Arc<RouteIndex<Arc<RouteEntry>>>,
     pub(crate) running: Option<Running>,
@@ -87,6 +90,8 @@ struct TelemetryKey {
 struct Planned {
     name: Arc<str>,
     bind: Located<BindAddress>,
+    /// For datagrams.
+    udp: bool,
     reuse_port: bool,
     door: DoorPolicy,
     entry: Arc<ListenerEntry>,
@@ -162,6 +167,7 @@ impl Controller {
             &self.process,
             problems,
         );
+        let streams = streams::build(&config, &upstreams, &state.streams, &self.process);
         let sinks = state.sinks.renew(&config, &self.process, problems);
         let generation = self.process.next_generation();
         let planned: Vec<Option<Planned>> = config
@@ -172,7 +178,7 @@ impl Controller {
                 self.plan(
                     position,
                     &config,
-                    &routes,
+                    (&routes, &streams),
                     &state,
                     sinks.as_ref(),
                     &generation,
@@ -191,6 +197,8 @@ impl Controller {
             return None;
         }
         state.commit(planned, upstreams, routes, sinks, &self.process.door());
+        streams.limit(&config);
+        state.streams = streams;
         self.process.limit(&config);
         state.raw = Some(Arc::new(raw));
         state.config = Some(Arc::new(config));
@@ -208,7 +216,7 @@ impl Controller {
         &self,
         position: usize,
         config: &ir::Config,
-        routes: &LiveRoutes,
+        (routes, streams): (&LiveRoutes, &LiveStreams),
         state: &State,
         sinks: Option<&Sinks>,
         generation: &Arc<Generation>,
@@ -224,6 +232,9 @@ impl Controller {
             Some((live.matches().to_vec(), live.entry.clone()))
         };
         let table = listeners::table(config, position, live, problems);
+        let server = parts.as_ref().and_then(|parts| parts.tls.as_ref());
+        let server = server.map(|tls| tls.server());
+        let layer4 = streams::layer4(config, position, streams, server, &self.process, problems);
         let (sinks, parts, table) = (sinks?, parts?, Arc::new(table?));
         let key = TelemetryKey {
             sinks: sinks.version(),
@@ -246,6 +257,7 @@ impl Controller {
         Some(Planned {
             name: listener.name.clone(),
             bind: listener.bind.clone(),
+            udp: listener.kind == ir::ListenerKind::Udp,
             reuse_port: listener.reuse_port,
             door: DoorPolicy::from(listener),
             entry: Arc::new(ListenerEntry {
@@ -253,6 +265,8 @@ impl Controller {
                 settings: listener.http.clone(),
                 tls: parts.tls.as_ref().map(|tls| tls.server().clone()),
                 handler: parts.handler,
+                layer4: layer4?,
+                http: listener.kind == ir::ListenerKind::Http,
                 telemetry: telemetry.clone(),
                 _generation: generation.clone(),
             }),
@@ -285,6 +299,7 @@ impl Controller {
                 &labels,
             ),
             refused: Refusals::new(metrics, &listener.name),
+            dropped: Drops::new(metrics, &listener.name),
             access_log: sinks.access_log(),
             log_query: sinks.log_query(),
             observers: self.process.observers().clone(),
@@ -309,24 +324,33 @@ impl fmt::Debug for Controller {
 
 /// Binds the addresses that the live configuration does not have.
 fn bind_new(planned: &mut [Planned], state: &State, problems: &mut Diagnostics) {
-    let addresses: Vec<BindAddress> = planned.iter().map(|plan| plan.bind.value.clone()).collect();
+    let addresses: Vec<(BindAddress, bool)> = planned
+        .iter()
+        .map(|plan| (plan.bind.value.clone(), plan.udp))
+        .collect();
     for plan in planned {
-        let families = Families::beside(&plan.bind, addresses.iter());
-        let kept = state
-            .listeners
-            .get(&plan.name)
-            .is_some_and(|live| live.bind == *plan.bind && live.running.is_some());
+        let others = addresses.iter().filter(|(_, udp)| *udp == plan.udp);
+        let families = Families::beside(&plan.bind, others.map(|(address, _)| address));
+        let kept = state.listeners.get(&plan.name).is_some_and(|live| {
+            live.bind == *plan.bind && live.udp == plan.udp && live.running.is_some()
+        });
         if kept {
             continue;
         }
-        match listen::bind(
-            &plan.name,
-            &plan.bind,
-            state.workers.len(),
-            plan.reuse_port,
-            families,
-            &plan.door.keepalive,
-        ) {
+        let workers = state.workers.len();
+        let bound = if plan.udp {
+            listen::bind_udp(&plan.name, &plan.bind, workers, plan.reuse_port, families)
+        } else {
+            listen::bind(
+                &plan.name,
+                &plan.bind,
+                workers,
+                plan.reuse_port,
+                families,
+                &plan.door.keepalive,
+            )
+        };
+        match bound {
             Ok(sockets) => plan.sockets = Some(sockets),
             Err(error) => problems.push(plan.bind.error(crate::error::chain(&error))),
         }
@@ -377,6 +401,7 @@ impl State {
                 plan.name,
                 LiveListener {
                     bind: plan.bind.value,
+                    udp: plan.udp,
                     cell,
                     table: plan.table,
                     running,

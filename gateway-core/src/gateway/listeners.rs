@@ -53,7 +53,14 @@ pub(super) fn table<T>(
     parts: impl Fn(&ir::Route) -> Option<(Vec<RouteMatch>, T)>,
     problems: &mut Diagnostics,
 ) -> Option<RouteIndex<T>> {
-    let routes = config.routes.iter().filter(|route| route.is_on(position));
+    let http = config
+        .listeners
+        .get(position)
+        .is_none_or(|listener| listener.kind == ir::ListenerKind::Http);
+    let routes = config
+        .routes
+        .iter()
+        .filter(|route| http && route.is_on(position));
     let (places, specs): (Vec<_>, Vec<_>) = routes
         .filter_map(|route| {
             let (matches, value) = parts(route)?;

@@ -1,6 +1,6 @@
 //! Serving the live configuration, and coming to an end.
 
-use crate::config::Diagnostics;
+use crate::config::{Diagnostics, ir};
 use crate::listen::{self, DoorPolicy, Families, Running};
 use crate::runtime::Worker;
 
@@ -16,18 +16,19 @@ impl Controller {
         let mut problems = Diagnostics::default();
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            let families = Families::beside(
-                &listener.bind,
-                config.listeners.iter().map(|other| &*other.bind),
-            );
-            match listen::bind(
-                &listener.name,
-                &listener.bind,
-                workers.len(),
-                listener.reuse_port,
-                families,
-                &listener.tcp_keepalive,
-            ) {
+            let is_udp = |listener: &ir::Listener| listener.kind == ir::ListenerKind::Udp;
+            let udp = is_udp(listener);
+            let others = config.listeners.iter().filter(|other| is_udp(other) == udp);
+            let families = Families::beside(&listener.bind, others.map(|other| &*other.bind));
+            let (name, bind, count) = (&listener.name, &listener.bind, workers.len());
+            let reuse_port = listener.reuse_port;
+            let sockets = if udp {
+                listen::bind_udp(name, bind, count, reuse_port, families)
+            } else {
+                let keepalive = &listener.tcp_keepalive;
+                listen::bind(name, bind, count, reuse_port, families, keepalive)
+            };
+            match sockets {
                 Ok(sockets) => {
                     bound.push((listener.name.clone(), sockets, DoorPolicy::from(listener)));
                 }

@@ -96,6 +96,7 @@ pub(crate) struct Telemetry {
     pub(crate) connections: Counter,
     pub(crate) handshakes_failed: Counter,
     pub(crate) refused: Refusals,
+    pub(crate) dropped: Drops,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) log_query: bool,
     pub(crate) observers: Observers,
@@ -163,6 +164,71 @@ impl Refusals {
 
     pub(crate) fn count(&self, refusal: Refusal) {
         self.0[refusal as usize].inc();
+    }
+}
+
+/// Why a connection or datagram below HTTP was dropped for what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    ProxyUntrusted,
+    ProxyMalformed,
+    ProxyMissing,
+    PerAddress,
+    ClientHello,
+    StartTls,
+    NoRoute,
+    Timeout,
+}
+
+impl Dropped {
+    const ALL: [Self; 8] = [
+        Self::ProxyUntrusted,
+        Self::ProxyMalformed,
+        Self::ProxyMissing,
+        Self::PerAddress,
+        Self::ClientHello,
+        Self::StartTls,
+        Self::NoRoute,
+        Self::Timeout,
+    ];
+
+    /// The reason code.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::ProxyUntrusted => "proxy_protocol_untrusted",
+            Self::ProxyMalformed => "proxy_protocol_malformed",
+            Self::ProxyMissing => "proxy_protocol_missing",
+            Self::PerAddress => "max_connections_per_address",
+            Self::ClientHello => "client_hello_malformed",
+            Self::StartTls => "starttls_early_data",
+            Self::NoRoute => "no_route",
+            Self::Timeout => "detect_timeout",
+        }
+    }
+}
+
+/// What a listener has dropped.
+#[derive(Debug)]
+pub(crate) struct Drops([Counter; Dropped::ALL.len()]);
+
+impl Drops {
+    pub(crate) fn new(metrics: &Metrics, listener: &str) -> Self {
+        Self(Dropped::ALL.map(|dropped| {
+            metrics.counter(
+                "portcullis_connections_dropped_total",
+                "Client connections that were closed before any protocol was served, for what they began with.",
+                &[("listener", listener), ("reason", dropped.reason())],
+            )
+        }))
+    }
+
+    /// Counters that nobody sees.
+    pub(crate) fn detached() -> Self {
+        Self(std::array::from_fn(|_| Counter::detached()))
+    }
+
+    pub(crate) fn count(&self, dropped: Dropped) {
+        self.0[dropped as usize].inc();
     }
 }
 
@@ -244,6 +310,7 @@ impl Telemetry {
             connections: Counter::detached(),
             handshakes_failed: Counter::detached(),
             refused: Refusals::detached(),
+            dropped: Drops::detached(),
             access_log: None,
             log_query: false,
             observers: Observers::default(),

@@ -29,6 +29,11 @@ impl TrustedProxies {
         Self(nets)
     }
 
+    /// These and those.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).copied().collect())
+    }
+
     /// Whether a peer is one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::bind::Sockets;
 use super::door::{Door, DoorPolicy, Places, ProcessDoor, apologise};
 use super::serve::{Accepted, serve};
+use super::udp::receive;
 use crate::gateway::{Connections, ListenerCell, Refusal};
 use crate::observe::Event;
 use crate::runtime::Worker;
@@ -63,7 +64,7 @@ pub(crate) fn start(
         local: sockets.local(),
         unlink: match &sockets {
             Sockets::Unix(_, path) => Some(path.clone()),
-            Sockets::Tcp(_) => None,
+            Sockets::Tcp(_) | Sockets::Udp(_) => None,
         },
         connections: Arc::default(),
         stop,
@@ -97,6 +98,17 @@ pub(crate) fn start(
                 });
             }
         }
+        Sockets::Udp(sockets) => {
+            // One each, or one for all; the first worker has it then.
+            for (socket, worker) in sockets.into_iter().zip(workers) {
+                let cx = cx.clone();
+                worker.spawn(async move {
+                    if let Ok(socket) = UdpSocket::from_std(socket) {
+                        receive(socket, cx).await;
+                    }
+                });
+            }
+        }
         Sockets::Unix(listener, _) => {
             let (cx, workers) = (cx, workers.to_vec());
             deal(&workers.clone(), async move {
@@ -116,11 +128,11 @@ fn deal(workers: &[Worker], task: impl Future<Output = ()> + Send + 'static) {
 }
 
 #[derive(Clone)]
-struct AcceptCx {
-    cell: Arc<ListenerCell>,
-    connections: Arc<Connections>,
-    stopped: watch::Receiver<bool>,
-    door: Arc<Door>,
+pub(super) struct AcceptCx {
+    pub(super) cell: Arc<ListenerCell>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) door: Arc<Door>,
 }
 
 /// A connection that was just accepted.
@@ -212,6 +224,7 @@ impl AcceptCx {
         }
         let speaks = entry.tls.is_none()
             && entry.handler.is_none()
+            && entry.http
             && entry.settings.protocol != Protocol::Http2;
         if speaks && let Some(place) = self.door.apology() {
             spawn(apologise(accepted.into_transport(), place));
@@ -219,7 +232,7 @@ impl AcceptCx {
     }
 
     async fn serve(&self, accepted: Accepted, _places: Places) {
-        serve(accepted, self.cell.clone(), self.connections.clone()).await;
+        serve(accepted, self).await;
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Sockets {
     /// One for each worker, or a single one that is dealt out.
     Tcp(Vec<std::net::TcpListener>),
     Unix(std::os::unix::net::UnixListener, PathBuf),
+    /// As those of TCP.
+    Udp(Vec<std::net::UdpSocket>),
 }
 
 impl Sockets {
@@ -38,6 +40,7 @@ impl Sockets {
             Self::Tcp(listeners) => listeners
                 .first()
                 .and_then(|listener| listener.local_addr().ok()),
+            Self::Udp(sockets) => sockets.first().and_then(|socket| socket.local_addr().ok()),
             Self::Unix(..) => None,
         }
     }
@@ -108,6 +111,50 @@ pub(crate) fn bind(
             Ok(Sockets::Unix(socket, path.clone()))
         }
     }
+}
+
+/// As [`bind`], for datagrams.
+pub(crate) fn bind_udp(
+    listener: &str,
+    address: &BindAddress,
+    workers: usize,
+    reuse_port: bool,
+    families: Families,
+) -> Result<Sockets, BindError> {
+    let failed = |source| BindError {
+        listener: listener.to_owned(),
+        address: address.to_string(),
+        source,
+    };
+    let BindAddress::Tcp(mut address) = *address else {
+        return Err(failed(io::ErrorKind::Unsupported.into()));
+    };
+    let count = if reuse_port { workers.max(1) } else { 1 };
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = open_udp(address, count > 1, families).map_err(failed)?;
+        address = socket.local_addr().map_err(failed)?;
+        sockets.push(socket);
+    }
+    Ok(Sockets::Udp(sockets))
+}
+
+fn open_udp(
+    address: SocketAddr,
+    reuse_port: bool,
+    families: Families,
+) -> io::Result<std::net::UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(families == Families::Own || !address.ip().is_unspecified())?;
+    }
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 fn bind_tcp(

@@ -40,7 +40,10 @@ impl From<&ir::Listener> for DoorPolicy {
         Self {
             max_connections: listener.limits.max_connections,
             max_per_address: listener.max_connections_per_address,
-            trusted: listener.hygiene.trusted.clone(),
+            trusted: match &listener.proxy_protocol {
+                Some(proxy) => listener.hygiene.trusted.and(&proxy.trusted),
+                None => listener.hygiene.trusted.clone(),
+            },
             when_full: listener.when_full,
             keepalive: listener.tcp_keepalive,
         }
@@ -153,6 +156,11 @@ impl Door {
     pub(super) fn enter_now(&self, peer: Option<IpAddr>) -> Result<Places, Refusal> {
         let visit = self.greet(peer)?;
         self.occupy(visit).ok_or(Refusal::Connections)
+    }
+
+    /// Counts a connection by the address that a trusted peer told; `None` when there are too many of it.
+    pub(super) fn greet_told(&self, client: IpAddr) -> Option<Visit> {
+        self.addresses.enter(Some(client))
     }
 
     fn greet(&self, peer: Option<IpAddr>) -> Result<Visit, Refusal> {

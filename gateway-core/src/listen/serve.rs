@@ -6,16 +6,18 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rustls::ProtocolVersion;
 
+use super::accept::AcceptCx;
 use super::detect::{Spoken, detect};
-use super::rewind::Rewind;
-use crate::clock::Clock;
+use super::layer4;
+use crate::clock::{Clock, Instant};
 use crate::conn::ConnCx;
 use crate::error::chain;
 use crate::exchange::{ConnInfo, TlsInfo};
-use crate::gateway::{Connections, ListenerCell};
-use crate::l4::{ClientConnection, ConnHandler, DrainWatch};
+use crate::gateway::{ListenerCell, Telemetry};
+use crate::l4::{ClientConnection, ConnHandler, DrainWatch, Stream};
 use crate::observe::Event;
 use crate::observe::event::TlsOutcome;
+use crate::principal::Principal;
 use crate::proto::{h1, h2};
 use crate::settings::Protocol;
 use crate::tls::{HandshakeFailure, ServerTls, peer_identity};
@@ -29,12 +31,9 @@ pub(super) struct Accepted {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    accepted: Accepted,
-    listener: Arc<ListenerCell>,
-    connections: Arc<Connections>,
-) {
-    let place = connections.enter();
+pub(super) async fn serve(accepted: Accepted, cx: &AcceptCx) {
+    let listener = &cx.cell;
+    let place = cx.connections.enter();
     let entry = listener.current();
     let telemetry = entry.telemetry.clone();
     telemetry.connections.inc();
@@ -47,17 +46,33 @@ pub(super) async fn serve(
         });
     }
     let (tls, other) = (entry.tls.clone(), entry.handler.clone());
+    let layer4 = entry.layer4.clone();
+    // Its place among those of the client's address, where a proxy told that.
+    let mut visit = None;
     // The entry must not be pinned for as long as the connection lives.
     drop(entry);
     // Each phase has a box of its own: a connection that serves does not hold the room that its handshake took,
     // and an idle one is small.
-    let greeted = match tls {
-        Some(tls) => {
-            let greeting = greet_tls(accepted, tls, &listener, &place.handle, other);
+    let greeted = match (layer4, tls) {
+        (Some(layer4), tls) => {
+            let greeting = layer4::greet(
+                accepted,
+                layer4,
+                tls,
+                listener,
+                &place.handle,
+                other,
+                &cx.door,
+                &mut visit,
+            );
             Box::pin(greeting).await
         }
-        None => {
-            let greeting = greet_plain(accepted, &listener, &place.handle, other);
+        (None, Some(tls)) => {
+            let greeting = greet_tls(accepted, tls, listener, &place.handle, other);
+            Box::pin(greeting).await
+        }
+        (None, None) => {
+            let greeting = greet_plain(accepted, BytesMut::new(), listener, &place.handle, other);
             Box::pin(greeting).await
         }
     };
@@ -70,6 +85,7 @@ pub(super) async fn serve(
         Greeted::Other(io, info, other) => {
             Box::pin(serve_other(&*other, io, info, &place.handle)).await;
         }
+        Greeted::Stream(stream) => Box::pin(stream.serve(&telemetry)).await,
     }
     if !telemetry.observers.is_empty() {
         telemetry.observers.emit(&Event::ConnectionClosed {
@@ -80,15 +96,17 @@ pub(super) async fn serve(
     }
 }
 
-type Handle = Arc<crate::conn::ConnHandle>;
+pub(super) type Handle = Arc<crate::conn::ConnHandle>;
 
 /// What a connection turned out to speak.
-enum Greeted {
+pub(super) enum Greeted {
     /// It closed, failed, or said nothing in time.
     Nothing,
     Http1(Transport, BytesMut, Box<ConnCx>),
     Http2(Transport, Arc<ConnCx>),
     Other(Transport, ConnInfo, Arc<dyn ConnHandler>),
+    /// It belongs to a TCP route.
+    Stream(Box<Stream>),
 }
 
 /// Hands a connection to a handler that is not HTTP's.
@@ -103,8 +121,10 @@ async fn serve_other(other: &dyn ConnHandler, io: Transport, info: ConnInfo, han
     }
 }
 
-async fn greet_plain(
+/// `seen` was read of it already.
+pub(super) async fn greet_plain(
     mut accepted: Accepted,
+    mut seen: BytesMut,
     listener: &Arc<ListenerCell>,
     handle: &Handle,
     other: Option<Arc<dyn ConnHandler>>,
@@ -117,15 +137,14 @@ async fn greet_plain(
         None,
     );
     if let Some(other) = other {
-        return Greeted::Other(accepted.io, info, other);
+        return Greeted::Other(Transport::rewound(seen, accepted.io), info, other);
     }
     let cx = ConnCx::new(Arc::new(info), listener.clone(), handle.clone());
     let limit = cx.settings().timeouts.detect;
     let spoken = match cx.settings().protocol {
-        Protocol::Http1 => Spoken::Http1(BytesMut::new()),
-        Protocol::Http2 => Spoken::Http2(BytesMut::new()),
+        Protocol::Http1 => Spoken::Http1(seen),
+        Protocol::Http2 => Spoken::Http2(seen),
         Protocol::Auto => {
-            let mut seen = BytesMut::new();
             let detecting = detect(&mut accepted.io, handle, &mut seen);
             match tokio::time::timeout(limit, detecting).await {
                 Ok(Ok(spoken)) => spoken,
@@ -139,15 +158,13 @@ async fn greet_plain(
     match spoken {
         Spoken::Nothing => Greeted::Nothing,
         Spoken::Http1(first) => Greeted::Http1(accepted.io, first, Box::new(cx)),
-        Spoken::Http2(first) if first.is_empty() => Greeted::Http2(accepted.io, Arc::new(cx)),
         Spoken::Http2(first) => {
-            let io = Transport::new(Rewind::new(first, accepted.io));
-            Greeted::Http2(io, Arc::new(cx))
+            Greeted::Http2(Transport::rewound(first, accepted.io), Arc::new(cx))
         }
     }
 }
 
-async fn greet_tls(
+pub(super) async fn greet_tls(
     accepted: Accepted,
     tls: Arc<ServerTls>,
     listener: &Arc<ListenerCell>,
@@ -155,9 +172,36 @@ async fn greet_tls(
     other: Option<Arc<dyn ConnHandler>>,
 ) -> Greeted {
     let entry = listener.current();
-    let limit = entry.settings.timeouts.detect;
+    let until = Clock.now() + entry.settings.timeouts.detect;
     let telemetry = entry.telemetry.clone();
     drop(entry);
+    let (peer, local) = (accepted.peer, accepted.local);
+    let done = handshake(accepted, &tls, listener, &telemetry, until).await;
+    let Some((io, facts, principal)) = done else {
+        return Greeted::Nothing;
+    };
+    let http2 = facts.alpn.as_deref() == Some("h2");
+    let facts = Some(Arc::new(facts));
+    let info = ConnInfo::accepted(listener.name().clone(), peer, local, facts, principal);
+    if let Some(other) = other {
+        return Greeted::Other(io, info, other);
+    }
+    let cx = ConnCx::new(Arc::new(info), listener.clone(), handle.clone());
+    if http2 {
+        Greeted::Http2(io, Arc::new(cx))
+    } else {
+        Greeted::Http1(io, BytesMut::new(), Box::new(cx))
+    }
+}
+
+/// Agrees on TLS with a client until then; a failure is counted and told.
+pub(super) async fn handshake(
+    accepted: Accepted,
+    tls: &ServerTls,
+    listener: &Arc<ListenerCell>,
+    telemetry: &Telemetry,
+    until: Instant,
+) -> Option<(Transport, TlsInfo, Option<Principal>)> {
     let failed = |reason: &str| {
         telemetry.handshakes_failed.inc();
         tracing::debug!(listener = %listener.name(), reason, "a tls handshake failed");
@@ -167,9 +211,9 @@ async fn greet_tls(
             sni: None,
             outcome: TlsOutcome::Failed(reason),
         });
-        Greeted::Nothing
+        None
     };
-    let stream = match tokio::time::timeout(limit, tls.acceptor().accept(accepted.io)).await {
+    let stream = match tokio::time::timeout_at(until, tls.acceptor().accept(accepted.io)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return failed(HandshakeFailure::from_io(&error).kind().code()),
         Err(_) => return failed("timeout"),
@@ -180,7 +224,6 @@ async fn greet_tls(
         // A certificate whose identity cannot be told must not pass for none.
         Err(error) => return failed(&error.to_string()),
     };
-    let http2 = session.alpn_protocol() == Some(b"h2");
     let facts = TlsInfo {
         server_name: session.server_name().map(Into::into),
         version: match session.protocol_version() {
@@ -197,23 +240,7 @@ async fn greet_tls(
         sni: facts.server_name.as_deref(),
         outcome: TlsOutcome::Established(facts.version),
     });
-    let info = ConnInfo::accepted(
-        listener.name().clone(),
-        accepted.peer,
-        accepted.local,
-        Some(Arc::new(facts)),
-        principal,
-    );
-    let io = Transport::tls_server(stream);
-    if let Some(other) = other {
-        return Greeted::Other(io, info, other);
-    }
-    let cx = ConnCx::new(Arc::new(info), listener.clone(), handle.clone());
-    if http2 {
-        Greeted::Http2(io, Arc::new(cx))
-    } else {
-        Greeted::Http1(io, BytesMut::new(), Box::new(cx))
-    }
+    Some((Transport::tls_server(stream), facts, principal))
 }
 
 #[cfg(test)]
@@ -228,7 +255,7 @@ mod tests {
         assert_within(&[
             (
                 "connection",
-                of(|(accepted, cell, open)| serve(accepted, cell, open)),
+                of(|(accepted, cx): (Accepted, &'static AcceptCx)| serve(accepted, cx)),
                 576,
             ),
             (

@@ -70,13 +70,14 @@ pub enum Event<'a> {
         /// The other end; `None` on a Unix socket.
         peer: Option<SocketAddr>,
     },
-    /// A listener accepted a connection and closed it at once, because of a limit.
+    /// A listener accepted a connection and closed it without serving it, because of a limit or of how it began.
     ConnectionRefused {
         /// Name of the listener.
         listener: &'a str,
         /// The other end; `None` on a Unix socket.
         peer: Option<SocketAddr>,
-        /// Which limit: `max_connections`, `max_connections_per_address` or `memory`. More will come.
+        /// Which limit (`max_connections`, `max_connections_per_address` or `memory`), or what was wrong with how it began
+        /// (such as `proxy_protocol_untrusted`, `client_hello_malformed` or `no_route`). More will come.
         reason: &'a str,
     },
     /// A connection ended.
@@ -101,6 +102,8 @@ pub enum Event<'a> {
     },
     /// A request ended: its reply was sent whole, or it was cut off.
     RequestEnd(&'a AccessRecord<'a>),
+    /// A TCP connection or UDP session of a route ended.
+    StreamEnd(&'a AccessRecord<'a>),
     /// A configuration went live.
     ConfigApplied {
         /// Number of the generation, counted from 1.

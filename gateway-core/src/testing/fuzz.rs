@@ -65,6 +65,8 @@ pub async fn serve_http1(
         settings,
         tls: None,
         handler: None,
+        layer4: None,
+        http: true,
         telemetry: Arc::new(Telemetry::detached("fuzz".into())),
         _generation: Generation::new(0, Arc::default()),
     };

@@ -157,6 +157,19 @@ impl UpstreamTls {
         &self.config
     }
 
+    /// The same without protocols offered by ALPN, for connections that do not carry HTTP. Sessions are remembered
+    /// together.
+    #[must_use]
+    pub fn without_alpn(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        Self {
+            config: Arc::new(config),
+            server_name: self.server_name.clone(),
+            skips_verification: self.skips_verification,
+        }
+    }
+
     /// A connector for sockets. It has no time limit of its own: bound the handshake at the pool.
     #[must_use]
     pub fn connector(&self) -> TlsConnector {

@@ -105,6 +105,20 @@ impl ServerTls {
         &self.config
     }
 
+    /// The same with other protocols offered by ALPN, best first; none means that what clients offer is ignored.
+    /// Sessions are remembered together.
+    ///
+    /// # Errors
+    /// A name is impossible.
+    pub fn with_alpn(&self, alpn: Vec<Vec<u8>>) -> Result<Self, TlsConfigError> {
+        check_alpn(&alpn)?;
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = alpn;
+        Ok(Self {
+            config: Arc::new(config),
+        })
+    }
+
     /// An acceptor for sockets. It has no time limit of its own: bound the handshake at the listener.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {

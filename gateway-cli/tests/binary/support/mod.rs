@@ -4,6 +4,8 @@ mod gateway;
 mod http;
 mod nginx;
 mod peer;
+mod postgres;
+mod program;
 mod tls;
 mod websocket;
 
@@ -15,6 +17,8 @@ pub use gateway::{Gateway, run};
 pub use http::{Client, Response, get};
 pub use nginx::{Nginx, Site};
 pub use peer::{Peer, curl, python, tool};
+pub use postgres::Postgres;
+pub use program::{Program, succeed};
 pub use tls::Certificates;
 pub use websocket::WebSocket;
 

@@ -190,7 +190,7 @@ fn one_mistake_does_not_hide_another_of_the_same_object() {
                 "1:13: error: missing key `name` (at listeners[0])",
                 "1:21: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the string \"nowhere\" (at listeners[0].bind)",
                 "1:56: error: expected at least 1KiB, found 1 (at listeners[0].limits.max_head_bytes)",
-                "1:96: error: expected one of auto, http1, http2, found the string \"x\" (at listeners[1].protocol)",
+                "1:96: error: expected one of auto, http1, http2, tcp, udp, found the string \"x\" (at listeners[1].protocol)",
                 "1:129: error: expected a string, found the number 5 (at listeners[1].tls.certificates[0].cert)",
                 "1:137: error: expected the path of a PEM file, or PEM text, found nothing (at listeners[1].tls.certificates[0].key)",
                 "1:165: error: the listener `a` listens on [::]:1 too (at listeners[2].bind)",

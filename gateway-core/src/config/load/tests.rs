@@ -164,8 +164,8 @@ fn every_mistake_of_every_file_is_told() {
          b.yaml:4:1: error: `limits` is given twice (at limits)\n  hint: the other one is at b.yaml:1:1\n\
          c.yaml: error: `limits` is given twice (at limits)\n  hint: the other one is at b.yaml:1:1\n\
          c.yaml:1:9: error: a shop is a name\n\
-         d.yaml:1:1: error: no known kind of configuration has the keys `a`, `bb`, `c`, `d`, `e`, ... at its top\n  hint: known: native (listeners, routes, upstreams), shops\n\
-         e.yaml:1:1: error: no known kind of configuration has a list at its top\n  hint: known: native (listeners, routes, upstreams), shops\n\
+         d.yaml:1:1: error: no known kind of configuration has the keys `a`, `bb`, `c`, `d`, `e`, ... at its top\n  hint: known: native (listeners, routes, tcp_routes, udp_routes, upstreams), shops\n\
+         e.yaml:1:1: error: no known kind of configuration has a list at its top\n  hint: known: native (listeners, routes, tcp_routes, udp_routes, upstreams), shops\n\
          f.yaml:1:1: error: unknown key `listner` (at listner)\n  hint: did you mean `listeners`?\n\
          g.yaml:1:1: error: invalid YAML: unclosed bracket '{'"
     );
@@ -208,7 +208,7 @@ fn embedded_text_is_native() {
     let problems = parse_native("built-in", "shops: []", Format::Yaml).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "built-in:1:1: error: no known kind of configuration has the keys `shops` at its top\n  hint: known: native (listeners, routes, upstreams)"
+        "built-in:1:1: error: no known kind of configuration has the keys `shops` at its top\n  hint: known: native (listeners, routes, tcp_routes, udp_routes, upstreams)"
     );
 }
 

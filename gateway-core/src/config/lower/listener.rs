@@ -4,7 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU64};
 
 use super::{
     findings::Findings,
-    fingerprint,
+    fingerprint, l4,
     limits::{count, tcp_keepalive, timeout, timeout_or_never},
     names::{Names, called, elsewhere},
     place::Place,
@@ -14,7 +14,7 @@ use crate::{
     config::{
         capture::Located,
         ir::{Limits, Listener, ServerTlsPlan},
-        raw::{Forwarded, Protocol as RawProtocol, RawConfig, RawListener},
+        raw::{Forwarded, ListenerProtocol, Protocol as RawProtocol, RawConfig, RawListener},
         units::ByteSize,
         values::BindAddress,
     },
@@ -40,7 +40,10 @@ pub(super) fn lower(raw: &RawListener, problems: &mut Findings<'_>) -> Listener 
                 .hint("filters see HTTP requests, which this listener does not serve: leave one of both out"),
         );
     }
+    l4::check_listener(raw, problems);
     Listener {
+        kind: l4::kind(raw.protocol),
+        proxy_protocol: l4::proxy_protocol(raw, problems),
         name: raw.name.as_str().into(),
         bind: raw.bind.clone(),
         http: http(raw, problems),
@@ -118,7 +121,7 @@ fn http(raw: &RawListener, problems: &mut Findings<'_>) -> HttpSettings {
                 .and_then(|rate| NonZeroU64::new(rate.get())),
         },
         http2: http2(raw),
-        protocol: protocol(raw.protocol),
+        protocol: raw.protocol.http().map_or(Protocol::Auto, protocol),
     }
 }
 
@@ -161,25 +164,31 @@ fn print(raw: &RawListener, tls: Option<&ServerTlsPlan>) -> u64 {
 pub(super) fn check_binds(raw: &RawConfig, problems: &mut Findings<'_>) {
     let written = raw.admin.bind.at.is_known();
     let known = !problems.lost_section("admin") && (written || !problems.lacks_documents());
-    let admin =
-        (raw.admin.enabled && known).then_some((&raw.admin.bind, "the admin listener".to_owned()));
+    let admin = (raw.admin.enabled && known).then_some((
+        &raw.admin.bind,
+        "the admin listener".to_owned(),
+        false,
+    ));
     let listeners = raw.listeners.iter().map(|listener| {
         let owner = if listener.name.is_missing() {
             "another listener".to_owned()
         } else {
             called("listener", &listener.name)
         };
-        (&listener.bind, owner)
+        let udp = listener.protocol == ListenerProtocol::Udp;
+        (&listener.bind, owner, udp)
     });
-    let mut earlier: Vec<(&Located<BindAddress>, String)> = Vec::new();
+    // Ports of TCP and of UDP have nothing to do with each other.
+    let mut earlier: Vec<(&Located<BindAddress>, String, bool)> = Vec::new();
     let all = admin.into_iter().chain(listeners);
-    for (bind, owner) in all.filter(|(bind, _)| !bind.is_missing()) {
-        let clash = earlier.iter().find(|(other, _)| clashes(bind, other));
-        let shadow = earlier.iter().find(|(other, _)| overlaps(bind, other));
-        if let Some((other, its_owner)) = clash {
+    for (bind, owner, udp) in all.filter(|(bind, ..)| !bind.is_missing()) {
+        let mut same = earlier.iter().filter(|(_, _, other)| *other == udp);
+        let clash = same.clone().find(|(other, ..)| clashes(bind, other));
+        let shadow = same.find(|(other, ..)| overlaps(bind, other));
+        if let Some((other, its_owner, _)) = clash {
             let problem = bind.error(format!("{its_owner} listens on {} too", bind.value));
             problems.push(elsewhere(problem, other));
-        } else if let Some((other, its_owner)) = shadow {
+        } else if let Some((other, its_owner, _)) = shadow {
             let problem = bind.warning(format!(
                 "{its_owner} listens on {}, which overlaps with {}",
                 other.value, bind.value
@@ -187,7 +196,7 @@ pub(super) fn check_binds(raw: &RawConfig, problems: &mut Findings<'_>) {
             problems
                 .push(problem.hint("use another port, or addresses of which none is a wildcard"));
         }
-        earlier.push((bind, owner));
+        earlier.push((bind, owner, udp));
     }
 }
 
@@ -227,7 +236,11 @@ pub(super) fn check_used(raw: &RawConfig, names: &Names<'_>, problems: &mut Find
         }
     }
     let unused = raw.listeners.iter().zip(&used).filter(|(_, used)| !**used);
-    let serves = |listener: &RawListener| listener.handler.is_none() && !listener.name.is_missing();
+    let serves = |listener: &RawListener| {
+        listener.handler.is_none()
+            && listener.protocol.http().is_some()
+            && !listener.name.is_missing()
+    };
     for (listener, _) in unused.filter(|(listener, _)| serves(listener)) {
         let problem = listener.name.warning(format!(
             "no route belongs to the listener `{}`",

@@ -12,6 +12,7 @@
 mod affinity;
 mod findings;
 mod fingerprint;
+mod l4;
 mod limits;
 mod listener;
 mod matching;
@@ -86,13 +87,30 @@ fn whole(raw: &RawConfig, problems: &mut Findings<'_>) -> Config {
     let routes = raw
         .routes
         .iter()
-        .map(|route| route::lower(route, &scope, problems))
+        .map(|route| {
+            l4::check_http(route, raw, &scope, problems);
+            route::lower(route, &scope, problems)
+        })
         .collect();
+    let tcp_routes: Vec<_> = raw
+        .tcp_routes
+        .iter()
+        .map(|route| l4::tcp(route, raw, &scope, problems))
+        .collect();
+    let udp_routes: Vec<_> = raw
+        .udp_routes
+        .iter()
+        .map(|route| l4::udp(route, raw, &scope, problems))
+        .collect();
+    l4::check_one_udp_route(raw, &udp_routes, problems);
+    l4::check_used(raw, &tcp_routes, &udp_routes, problems);
     listener::check_used(raw, &names, problems);
     telemetry::check(raw, problems);
     Config {
         listeners,
         routes,
+        tcp_routes,
+        udp_routes,
         upstreams,
         admin: raw.admin.enabled.then(|| Admin {
             bind: raw.admin.bind.value.clone(),

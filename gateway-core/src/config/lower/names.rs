@@ -34,6 +34,16 @@ impl<'r> Names<'r> {
     /// Collects all names; the second use of one is a mistake.
     pub(super) fn of(raw: &'r RawConfig, problems: &mut Findings<'_>) -> Self {
         Table::of(
+            "tcp_route",
+            raw.tcp_routes.iter().map(|route| &route.name),
+            problems,
+        );
+        Table::of(
+            "udp_route",
+            raw.udp_routes.iter().map(|route| &route.name),
+            problems,
+        );
+        Table::of(
             "route",
             raw.routes.iter().map(|route| &route.name),
             problems,

@@ -9,8 +9,8 @@ use crate::{
         diagnostic::did_you_mean,
         ir::{CertificatePlan, ClientAuthPlan, ServerTlsPlan, Unpaired, UpstreamTlsPlan},
         raw::{
-            ClientAuthMode, Protocol, RawCertificate, RawClientAuth, RawClientTls, RawListener,
-            RawServerTls, RawUpstream, TlsVersion as RawTlsVersion,
+            ClientAuthMode, ListenerProtocol, Protocol, RawCertificate, RawClientAuth,
+            RawClientTls, RawListener, RawServerTls, RawUpstream, TlsVersion as RawTlsVersion,
         },
     },
     tls::{self, TlsVersion, alpn},
@@ -58,7 +58,7 @@ pub(super) fn server(
         },
         alpn: match &raw.alpn {
             Some(list) => server_alpn(list, listener, problems),
-            None => default_alpn(listener.protocol),
+            None => listener.protocol.http().map_or_else(Vec::new, default_alpn),
         },
     }
 }
@@ -159,7 +159,14 @@ fn server_alpn(
             continue;
         };
         lowered.push(name.as_bytes().to_vec());
-        if listener.protocol != Protocol::Auto && listener.protocol != *spoken {
+        let Some(protocol) = listener.protocol.http() else {
+            let problem = offered.error("the listener speaks no HTTP, so it offers no protocols");
+            problems.push(
+                problem.hint("leave `alpn` out; a TCP route offers what its `match.alpn` names"),
+            );
+            continue;
+        };
+        if protocol != Protocol::Auto && protocol != *spoken {
             let other = if *spoken == Protocol::Http1 {
                 "HTTP/2"
             } else {
@@ -171,7 +178,7 @@ fn server_alpn(
             problems.push(problem.hint("change `protocol`, or leave `alpn` out"));
         }
     }
-    if let ([only], Protocol::Auto) = (list, listener.protocol)
+    if let ([only], ListenerProtocol::Auto) = (list, listener.protocol)
         && only.value == "h2"
         && !problems.lost_any(&listener.name, &["protocol", "tls"])
     {

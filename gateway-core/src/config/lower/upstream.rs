@@ -157,6 +157,7 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
             .as_ref()
             .and_then(|sticky| affinity::sticky(sticky, &raw.name, problems)),
         tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |_| None),
+        proxy_protocol: raw.proxy_protocol.as_ref().map(|version| version.value),
         ..UpstreamSettings::default()
     }
 }

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RawListener, RawRetry, RawRoute, RawRouteTimeouts, RawUpstream, is_default, is_yes, yes,
+    RawListener, RawRetry, RawRoute, RawRouteTimeouts, RawTcpRoute, RawUdpRoute, RawUpstream,
+    is_default, is_yes, yes,
 };
 use crate::{
     config::{
@@ -30,6 +31,12 @@ pub struct RawConfig {
     /// well and have the same `priority`: the earlier one wins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RawRoute>,
+    /// What happens to TCP connections that are not HTTP. Names are unique.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tcp_routes: Vec<RawTcpRoute>,
+    /// What happens to datagrams. Names are unique.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub udp_routes: Vec<RawUdpRoute>,
     /// The groups of endpoints that routes send requests to. Names are unique.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<RawUpstream>,

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RawHttp2, RawTcpKeepalive, WhenFull, is_default, is_yes, yes};
+use super::{RawHttp2, RawProxyProtocol, RawTcpKeepalive, WhenFull, is_default, is_yes, yes};
 use crate::config::{
     capture::{Located, PluginSpec},
     pem::Pem,
@@ -27,9 +27,13 @@ pub struct RawListener {
     pub name: Located<String>,
     /// `ADDRESS:PORT`, `:PORT` for every address, or `unix:PATH`.
     pub bind: Located<BindAddress>,
-    /// Which HTTP versions are spoken. Default: `auto`, by ALPN with TLS and by the first bytes without.
+    /// Which HTTP versions are spoken, or `tcp` or `udp` for a listener that has only routes of `tcp_routes` or
+    /// `udp_routes`. Default: `auto`, by ALPN with TLS and by the first bytes without; TCP routes may name such a listener.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub protocol: Protocol,
+    pub protocol: ListenerProtocol,
+    /// The PROXY protocol: load balancers in front of this gateway tell whom they forward. Left out: it is not spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<RawProxyProtocol>,
     /// TLS with these certificates. Left out: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawServerTls>,
@@ -78,7 +82,8 @@ impl RawListener {
         Self {
             name: name.into(),
             bind: bind.into(),
-            protocol: Protocol::default(),
+            protocol: ListenerProtocol::default(),
+            proxy_protocol: None,
             tls: None,
             filters: Vec::new(),
             handler: None,
@@ -90,6 +95,37 @@ impl RawListener {
             reuse_port: true,
             http2: RawHttp2::default(),
             tcp_keepalive: RawTcpKeepalive::default(),
+        }
+    }
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ListenerProtocol {
+    /// Both versions of HTTP, and TCP routes that name it.
+    #[default]
+    Auto,
+    /// HTTP/1.1 and 1.0 only (RFC 9112).
+    Http1,
+    /// HTTP/2 only (RFC 9113), with prior knowledge when there is no TLS.
+    Http2,
+    /// TCP routes only.
+    Tcp,
+    /// A UDP route.
+    Udp,
+}
+
+impl ListenerProtocol {
+    /// The versions of HTTP; `None` for a listener without any.
+    #[must_use]
+    pub const fn http(self) -> Option<Protocol> {
+        match self {
+            Self::Auto => Some(Protocol::Auto),
+            Self::Http1 => Some(Protocol::Http1),
+            Self::Http2 => Some(Protocol::Http2),
+            Self::Tcp | Self::Udp => None,
         }
     }
 }

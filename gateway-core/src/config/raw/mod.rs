@@ -11,6 +11,7 @@
 mod affinity;
 mod gateway;
 mod http2;
+mod l4;
 mod listener;
 mod matching;
 mod route;
@@ -23,9 +24,13 @@ mod tests;
 pub use affinity::{HashKeys, HashOn, RawCookie, RawSticky, SameSite};
 pub use gateway::{RawAdmin, RawConfig, RawDefaults, RawLimits, schema};
 pub use http2::RawHttp2;
+pub use l4::{
+    ProxyVersion, RawProxyProtocol, RawStreamBackend, RawTcpLimits, RawTcpMatch, RawTcpRoute,
+    RawTcpTimeouts, RawUdpRoute, RawUdpTimeouts, StartTls, TcpTls,
+};
 pub use listener::{
-    ClientAuthMode, Forwarded, Protocol, RawCertificate, RawClientAuth, RawListener,
-    RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
+    ClientAuthMode, Forwarded, ListenerProtocol, Protocol, RawCertificate, RawClientAuth,
+    RawListener, RawListenerLimits, RawListenerTimeouts, RawServerTls, TlsVersion,
 };
 pub use matching::{PathMatch, RawMatch, ValueMatch};
 pub use route::{

@@ -203,7 +203,7 @@ g.yaml:7:62: error: expected a size such as 64KiB, found the string "64 kilo" (a
 g.yaml:8:5: error: missing key `name` (at listeners[1])
 g.yaml:8:11: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the string "localhost:80" (at listeners[1].bind)
   hint: a listener needs an address, not a name
-g.yaml:9:15: error: expected one of auto, http1, http2, found the string "htp2" (at listeners[1].protocol)
+g.yaml:9:15: error: expected one of auto, http1, http2, tcp, udp, found the string "htp2" (at listeners[1].protocol)
   hint: did you mean `http2`?
 g.yaml:10:15: error: expected a plugin such as { type: NAME, ... }, found the string "cors" (at listeners[1].filters[0])
   hint: write { type: cors }
@@ -246,7 +246,7 @@ fn reports_every_mistake_of_a_json_file() {
     let text = "{\n\t\"listeners\": [\n\t\t{\"name\": \"a\", \"bind\": 5, \"u\\ud83d\\ude00\": \"\\/\"},\n\t\t{\"name\": \"b\"}\n\t]\n}";
     let expected = r#"g.json:3:25: error: expected an address to listen on such as 0.0.0.0:8443, [::]:80, :8080 or unix:/run/gateway.sock, found the number 5 (at listeners[0].bind)
 g.json:3:28: error: unknown key `u😀` (at listeners[0]["u😀"])
-  hint: known keys: name, bind, protocol, tls, filters, handler, trusted_proxies, forwarded, merge_slashes, limits, timeouts, reuse_port, http2, tcp_keepalive
+  hint: known keys: name, bind, protocol, proxy_protocol, tls, filters, handler, trusted_proxies, forwarded, merge_slashes, limits, timeouts, reuse_port, http2, tcp_keepalive
 g.json:4:3: error: missing key `bind` (at listeners[1])
 "#;
     assert_eq!(refused(text, Format::Json), expected);

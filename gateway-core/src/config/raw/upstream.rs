@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Protocol, RawTcpKeepalive,
+    Protocol, ProxyVersion, RawTcpKeepalive,
     affinity::{HashKeys, RawSticky},
     is_default,
     matching::text_or_map,
@@ -75,6 +75,10 @@ pub struct RawUpstream {
     /// TLS to the endpoints. Left out: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<RawClientTls>,
+    /// Tell the endpoints of a TCP route who the client is, by the PROXY protocol. Not for upstreams of HTTP routes, whose
+    /// connections clients share. Left out: they are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<Located<ProxyVersion>>,
     /// How the gateway finds out which endpoints work.
     #[serde(default, skip_serializing_if = "is_default")]
     pub health: RawHealth,

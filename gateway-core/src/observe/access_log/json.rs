@@ -27,7 +27,9 @@ pub(super) fn write(into: &mut Vec<u8>, record: &AccessRecord<'_>, query: bool) 
         object.optional("query", record.query);
     }
     object.text("protocol", record.protocol());
-    object.number("status", u64::from(record.status));
+    if record.transport.is_none() {
+        object.number("status", u64::from(record.status));
+    }
     object.text("reason", record.reason);
     object.optional("route", record.route);
     object.optional("upstream", record.upstream);

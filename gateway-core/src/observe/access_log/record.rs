@@ -44,6 +44,9 @@ pub struct AccessRecord<'a> {
     pub path: &'a str,
     /// The query without `?`; written only when the log is configured to.
     pub query: Option<&'a str>,
+    /// What was served if it was no request: `TCP` for a connection, `UDP` for a session. Fields that only requests have
+    /// are empty then.
+    pub transport: Option<&'static str>,
     /// Protocol version the client spoke.
     pub version: Version,
     /// Status of the reply, 0 when the request ended before one.
@@ -99,6 +102,7 @@ impl AccessRecord<'_> {
             host: "",
             path: "",
             query: None,
+            transport: None,
             version: Version::HTTP_11,
             status: 0,
             reason: "",
@@ -123,6 +127,9 @@ impl AccessRecord<'_> {
 
     /// The protocol as a request line spells it.
     pub(super) fn protocol(&self) -> &'static str {
+        if let Some(transport) = self.transport {
+            return transport;
+        }
         match self.version {
             Version::HTTP_09 => "HTTP/0.9",
             Version::HTTP_10 => "HTTP/1.0",

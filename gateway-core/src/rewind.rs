@@ -10,14 +10,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::transport::Transport;
 
 /// Gives `first` to the reader before what the transport has.
-pub(super) struct Rewind {
+pub(crate) struct Rewind {
     first: BytesMut,
     io: Transport,
 }
 
 impl Rewind {
-    pub(super) fn new(first: BytesMut, io: Transport) -> Self {
+    pub(crate) fn new(first: BytesMut, io: Transport) -> Self {
         Self { first, io }
+    }
+
+    /// The transport below.
+    pub(crate) fn io(&self) -> &Transport {
+        &self.io
+    }
+
+    /// Whether there are bytes to give before a look at the transport.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.first.is_empty()
     }
 }
 
@@ -55,5 +65,17 @@ impl AsyncWrite for Rewind {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 }
