@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod starttls;
 mod tcp;
 mod tls;
+mod tunnels;
 mod udp;
 
 use std::net::SocketAddr;

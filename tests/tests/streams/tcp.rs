@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 
 use portcullis_tests::{Peer, TestGateway, Upstream, free_port, listener, within};
-
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 

@@ -34,13 +34,13 @@ impl Postgres {
         let data = at("data");
         let init = ["-U", "postgres", "-A", "trust", "--no-sync", "-D"];
         succeed(
-            unprivileged(&program("initdb"))
+            unprivileged(program("initdb"))
                 .args(init)
                 .arg(&data)
                 .current_dir(folder.path()),
         );
         let address = free_address();
-        let mut server = unprivileged(&program("postgres"));
+        let mut server = unprivileged(program("postgres"));
         server.arg("-D").arg(&data).current_dir(folder.path());
         let settings = [
             format!("port={}", address.port()),
