@@ -16,14 +16,25 @@ const PICKS: u64 = 32;
 
 /// A picker among so many endpoints, each of which has answered and some of which are at work.
 fn among(policy: &str, count: u32) -> Case {
+    case(serde_json::json!({ "type": policy }), count)
+}
+
+/// The same with bounded loads.
+fn bounded(policy: &str, count: u32) -> Case {
+    case(
+        serde_json::json!({ "type": policy, "bounded_load": {} }),
+        count,
+    )
+}
+
+fn case(policy: serde_json::Value, count: u32) -> Case {
     let endpoints = endpoints(&vec![1; count as usize]);
     for (number, endpoint) in (1..).zip(&endpoints) {
         endpoint.record(Outcome::Success, Duration::from_millis(number));
     }
     let busy = endpoints.iter().step_by(2).cloned();
     let in_flight = busy.map(Endpoint::begin).collect();
-    let config: BalanceConfig =
-        serde_json::from_value(serde_json::json!({ "type": policy })).unwrap();
+    let config: BalanceConfig = serde_json::from_value(policy).unwrap();
     let picker = config.build().picker(&EndpointView::new(&endpoints));
     for cx in first_attempts() {
         picker.pick(&cx);
@@ -40,18 +51,24 @@ fn first_attempts() -> impl Iterator<Item = PickCx<'static>> {
 }
 
 #[library_benchmark]
-#[bench::p2c_3(among("p2c", 3))]
-#[bench::p2c_100(among("p2c", 100))]
-#[bench::round_robin_3(among("round-robin", 3))]
-#[bench::round_robin_100(among("round-robin", 100))]
-#[bench::least_requests_3(among("least-requests", 3))]
-#[bench::least_requests_100(among("least-requests", 100))]
-#[bench::random_3(among("random", 3))]
-#[bench::random_100(among("random", 100))]
-#[bench::ring_hash_3(among("ring-hash", 3))]
-#[bench::ring_hash_100(among("ring-hash", 100))]
-#[bench::maglev_3(among("maglev", 3))]
-#[bench::maglev_100(among("maglev", 100))]
+#[bench::p2c_10(among("p2c", 10))]
+#[bench::p2c_1_000(among("p2c", 1000))]
+#[bench::round_robin_10(among("round-robin", 10))]
+#[bench::round_robin_1_000(among("round-robin", 1000))]
+#[bench::least_requests_10(among("least-requests", 10))]
+#[bench::least_requests_16(among("least-requests", 16))]
+#[bench::least_requests_1_000(among("least-requests", 1000))]
+#[bench::random_10(among("random", 10))]
+#[bench::random_1_000(among("random", 1000))]
+#[bench::ring_hash_10(among("ring-hash", 10))]
+#[bench::ring_hash_1_000(among("ring-hash", 1000))]
+#[bench::maglev_10(among("maglev", 10))]
+#[bench::maglev_1_000(among("maglev", 1000))]
+#[bench::ring_hash_bounded_10(bounded("ring-hash", 10))]
+#[bench::ring_hash_bounded_1_000(bounded("ring-hash", 1000))]
+#[bench::maglev_bounded_10(bounded("maglev", 10))]
+#[bench::maglev_bounded_1_000(bounded("maglev", 1000))]
+#[bench::rendezvous_10(among("rendezvous", 10))]
 fn picks_32(case: Case) -> Case {
     for cx in &case.1 {
         black_box(case.0.pick(cx));

@@ -35,7 +35,7 @@ pub enum BalanceConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeastRequestsConfig {
-    /// How many endpoints, drawn at random, to compare. Default: all up to 32 endpoints, 8 beyond.
+    /// How many endpoints, drawn at random, to compare. Default: all up to 16 endpoints, 8 beyond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2))]
     pub choices: Option<u32>,

@@ -8,14 +8,14 @@ use crate::balance::{Balancer, EndpointView, PickCx, Picker};
 use crate::upstream::Endpoint;
 
 /// Up to this many endpoints all are compared.
-const COMPARE_ALL: usize = 32;
+const COMPARE_ALL: usize = 16;
 /// How many are compared in larger sets, unless configured.
 const SAMPLE: usize = 8;
 
 /// Picks the endpoint with the fewest requests in flight, divided by its weight.
 ///
 /// The search starts at an endpoint drawn by weight and moves only to one that is strictly better, so an
-/// idle upstream spreads by weight instead of always using the first. Up to 32 endpoints are all compared;
+/// idle upstream spreads by weight instead of always using the first. Up to 16 endpoints are all compared;
 /// in larger sets a sample is, because reading every endpoint's counter costs more than it gains.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeastRequests {
