@@ -253,7 +253,7 @@ async fn the_upstreams_wish_for_a_pause_is_granted_within_bounds() {
             "retry: {{ attempts: 1, on: [\"503\"], backoff: {{ base: 1ms, max: 1ms, retry_after: {most} }} }}"
         );
         let gateway = TestGateway::start(route_to(address, &route, "")).await;
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         let reply = gateway.ask(GET).await;
         assert_eq!(asked.load(Ordering::SeqCst), attempts, "{most}");
         if attempts == 2 {

@@ -145,10 +145,10 @@ fn backends(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> V
 
 fn announce(fields: Option<&Vec<DeadlineField>>) -> Announce {
     let asked = |field| fields.is_some_and(|fields| fields.contains(&field));
-    let mut announce = Announce::default();
-    announce.grpc = asked(DeadlineField::Grpc);
-    announce.envoy = asked(DeadlineField::Envoy);
-    announce
+    Announce {
+        grpc: asked(DeadlineField::Grpc),
+        envoy: asked(DeadlineField::Envoy),
+    }
 }
 
 fn mirrors(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'_>) -> Vec<Mirror> {
