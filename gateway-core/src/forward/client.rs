@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as HttpBody;
 
+use super::adaptive::Adaptive;
 use super::affinity::{self, Marks};
 use super::channel::Channel;
 use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
@@ -32,6 +33,7 @@ pub struct UpstreamClient {
     pub(super) upstream: Arc<Upstream>,
     pub(super) connector: SharedConnector,
     pub(super) settings: UpstreamSettings,
+    adaptive: Option<Box<Adaptive>>,
     hashes: bool,
     /// Replies may have to tell the client what to come back with.
     marks: bool,
@@ -73,6 +75,9 @@ impl UpstreamClient {
         Self {
             upstream,
             connector,
+            adaptive: settings
+                .adaptive
+                .map(|limit| Box::new(Adaptive::new(limit))),
             settings,
             hashes: false,
             marks,
@@ -132,19 +137,7 @@ impl UpstreamClient {
                 state.attempts = cx.number + 1;
                 state.upstream_started = Some(started - exchange.started());
             }
-            if let Some(limit) = self.settings.max_requests
-                && in_flight(&self.upstream) >= u64::from(limit)
-            {
-                return Err(GatewayError::new(
-                    ErrorClass::Overloaded,
-                    format!(
-                        "sending to upstream {}: {limit} requests are in flight",
-                        self.upstream.name()
-                    ),
-                )
-                .with_reason("upstream_max_requests")
-                .with_retry_after(1));
-            }
+            self.admit()?;
             let mut in_flight = endpoint.clone().begin();
             let sent = self.send_to(&endpoint, parts, body, cx, exchange).await;
             let ended = Clock.now();
@@ -159,6 +152,9 @@ impl UpstreamClient {
                         _ => Outcome::Success,
                     };
                     in_flight.record(outcome, latency);
+                    if let Some(adaptive) = &self.adaptive {
+                        adaptive.record(latency, self.in_flight());
+                    }
                     exchange.state().upstream_head = Some(ended - exchange.started());
                     if cx.done_by.is_some() && ends_with_status(parts, &response) {
                         response.body_mut().end_late(exchange);
@@ -181,6 +177,40 @@ impl UpstreamClient {
                 }
             }
         }
+    }
+
+    /// Requests in flight over all endpoints.
+    pub(super) fn in_flight(&self) -> u32 {
+        let snapshot = self.upstream.snapshot();
+        let each = snapshot.endpoints().iter();
+        each.map(|endpoint| endpoint.stats().in_flight()).sum()
+    }
+
+    /// Refuses a request that is more than the upstream may have at a time.
+    fn admit(&self) -> Result<(), GatewayError> {
+        let fixed = self.settings.max_requests;
+        let adaptive = self.adaptive.as_ref().map(|adaptive| adaptive.limit());
+        let (limit, reason) = match (fixed, adaptive) {
+            (None, None) => return Ok(()),
+            (Some(fixed), adaptive) if adaptive.is_none_or(|adaptive| fixed <= adaptive) => {
+                (fixed, "upstream_max_requests")
+            }
+            (fixed, adaptive) => (
+                adaptive.or(fixed).unwrap_or(u32::MAX),
+                "upstream_adaptive_limit",
+            ),
+        };
+        if self.in_flight() < limit {
+            return Ok(());
+        }
+        let message = format!(
+            "sending to upstream {}: {limit} requests are in flight",
+            self.upstream.name()
+        );
+        Err(GatewayError::new(ErrorClass::Overloaded, message)
+            .with_reason(reason)
+            .with_retry(RetrySafety::NotSent)
+            .with_retry_after(1))
     }
 
     fn pick(&self, parts: &Parts, cx: &AttemptCx, exchange: &Exchange) -> Option<Arc<Endpoint>> {
@@ -380,16 +410,6 @@ fn ends_with_status(parts: &Parts, response: &Response) -> bool {
     grpc::is_grpc(&parts.headers)
         && grpc::is_grpc(response.headers())
         && (parts.version == Version::HTTP_2 || accepts_trailers(&parts.headers))
-}
-
-/// Requests in flight over all endpoints.
-pub(super) fn in_flight(upstream: &Upstream) -> u64 {
-    upstream
-        .snapshot()
-        .endpoints()
-        .iter()
-        .map(|endpoint| u64::from(endpoint.stats().in_flight()))
-        .sum()
 }
 
 /// The `Host` an upstream sees, where it differs from what the client sent.

@@ -1,5 +1,6 @@
 //! The end of every route: choosing an upstream and an endpoint, sending, and trying again.
 
+mod adaptive;
 mod affinity;
 mod attempt;
 mod budget;
@@ -17,6 +18,7 @@ mod settings;
 mod split;
 mod stream;
 
+pub use adaptive::AdaptiveLimit;
 pub use affinity::Sticky;
 pub use client::UpstreamClient;
 pub use cookie::{CookieSpec, SameSite};

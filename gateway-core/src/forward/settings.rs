@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{CookieSpec, Sticky};
+use super::{AdaptiveLimit, CookieSpec, Sticky};
 use crate::config::raw::ProxyVersion;
 use crate::http1::HeadLimits;
 use crate::pool::PoolLimits;
@@ -22,6 +22,8 @@ pub struct UpstreamSettings {
     pub pool: PoolLimits,
     /// Requests in flight at most, over all endpoints; `None` for no limit.
     pub max_requests: Option<u32>,
+    /// Fewer, if the upstream's latency says that requests queue; `None` pays no attention to it.
+    pub adaptive: Option<AdaptiveLimit>,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
     /// How long the TLS handshake of a connection may take, beside that.
@@ -48,6 +50,7 @@ impl Default for UpstreamSettings {
             protocol: Protocol::Auto,
             pool: PoolLimits::default(),
             max_requests: None,
+            adaptive: None,
             connect_timeout: Duration::from_secs(5),
             tls_timeout: None,
             host: HostPolicy::Preserve,

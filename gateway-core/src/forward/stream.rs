@@ -48,7 +48,7 @@ impl UpstreamClient {
     pub(crate) fn is_full(&self) -> bool {
         self.settings
             .max_requests
-            .is_some_and(|limit| super::client::in_flight(&self.upstream) >= u64::from(limit))
+            .is_some_and(|limit| self.in_flight() >= limit)
     }
 
     /// Whether `endpoint` has as many connections as it may, as far as streams know.

@@ -280,3 +280,37 @@ async fn workers_share_the_connections_at_the_limit() {
     assert!(connections.load(std::sync::atomic::Ordering::SeqCst) >= 1);
     gateway.settles("up", 1, 1).await;
 }
+
+#[tokio::test]
+async fn an_adaptive_limit_turns_away_what_would_queue_and_grows_with_the_need() {
+    let upstream = Upstream::bind().await;
+    let settings = "limits: { adaptive: { initial: 1, min: 1, window: 1ms } }";
+    let gateway = TestGateway::start(route_to(upstream.addr(), "", settings)).await;
+    let mut first = gateway.client().await;
+    first.send(GET).await;
+    let mut peer = upstream.accept().await;
+    peer.request().await;
+    let reply = gateway.ask(GET).await;
+    assert_eq!(
+        (reply.status(), reply.header("retry-after")),
+        (503, Some("1"))
+    );
+    assert_eq!(gateway.ended().await.reason, "upstream_adaptive_limit");
+    peer.send(OK).await;
+    assert_eq!(first.response().await.text(), "ok");
+    // One at a time is all that was allowed, and it was used.
+    for _ in 0..200 {
+        first.send(GET).await;
+        peer.request().await;
+        peer.send(OK).await;
+        assert_eq!(first.response().await.text(), "ok");
+    }
+    first.send(GET).await;
+    peer.request().await;
+    let mut second = gateway.client().await;
+    second.send(GET).await;
+    let mut other = upstream.accept().await;
+    other.request().await;
+    other.send(OK).await;
+    assert_eq!(second.response().await.text(), "ok");
+}

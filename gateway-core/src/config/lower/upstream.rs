@@ -18,11 +18,11 @@ use crate::{
     balance::{combine_hashes, stable_hash},
     config::{
         ir::{NamedEndpoint, Upstream},
-        raw::{RawActiveHealth, RawPassiveHealth, RawSlowStart, RawUpstream},
+        raw::{RawActiveHealth, RawAdaptiveLimit, RawPassiveHealth, RawSlowStart, RawUpstream},
         units::TimeSpan,
         values::{EndpointAddress as RawAddress, HostRewrite},
     },
-    forward::{HostPolicy, UpstreamSettings},
+    forward::{AdaptiveLimit, HostPolicy, UpstreamSettings},
     pool::PoolLimits,
     upstream::{
         ActiveHealth, EndpointAddress, EndpointSpec, OutlierConfig, PanicPolicy, SlowStart,
@@ -148,6 +148,10 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
         max_requests: limits
             .max_requests
             .map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
+        adaptive: limits
+            .adaptive
+            .as_ref()
+            .map(|limit| adaptive(limit, problems)),
         connect_timeout: connect.get().min(NEVER),
         tls_timeout: raw.timeouts.tls.and_then(timeout),
         host: host(raw, problems),
@@ -159,6 +163,28 @@ fn settings(raw: &RawUpstream, problems: &mut Findings<'_>) -> UpstreamSettings 
         tcp_keepalive: tcp_keepalive(&raw.tcp_keepalive, |_| None),
         proxy_protocol: raw.proxy_protocol.as_ref().map(|version| version.value),
         ..UpstreamSettings::default()
+    }
+}
+
+fn adaptive(raw: &RawAdaptiveLimit, problems: &mut Findings<'_>) -> AdaptiveLimit {
+    let (min, max) = (raw.min.value, raw.max);
+    if min > max {
+        problems.push(
+            raw.min
+                .error(format!("`min` ({min}) is above `max` ({max})")),
+        );
+    }
+    let tolerance = raw.tolerance.value;
+    if !(tolerance >= 1.0 && tolerance.is_finite()) {
+        let problem = format!("expected a factor of at least 1, found {tolerance}");
+        problems.push(raw.tolerance.error(problem));
+    }
+    AdaptiveLimit {
+        initial: raw.initial.get(),
+        min: min.get().min(max.get()),
+        max: max.get(),
+        tolerance: tolerance.max(1.0),
+        window: raw.window.get(),
     }
 }
 

@@ -39,8 +39,8 @@ pub use route::{
 };
 pub use sockets::{RawTcpKeepalive, WhenFull};
 pub use upstream::{
-    RawActiveHealth, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth, RawSlowStart,
-    RawUpstream, RawUpstreamLimits, RawUpstreamTimeouts,
+    RawActiveHealth, RawAdaptiveLimit, RawClientTls, RawEndpoint, RawHealth, RawPassiveHealth,
+    RawSlowStart, RawUpstream, RawUpstreamLimits, RawUpstreamTimeouts,
 };
 
 /// For keys that are on unless switched off.

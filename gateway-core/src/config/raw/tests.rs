@@ -139,7 +139,7 @@ upstreams:
     health:
       active: { healthy: 1, unhealthy: 2, timeout: 1s, expect: [200, 2xx, 301-302] }
       passive: { consecutive_failures: 3, eject_for: 10s }
-    limits: { max_connections: 1, max_requests: 2, max_pending: 3, max_idle_connections: 4, idle_timeout: 5s }
+    limits: { max_connections: 1, max_requests: 2, adaptive: { initial: 5, min: 2, max: 9, tolerance: 2, window: 1s }, max_pending: 3, max_idle_connections: 4, idle_timeout: 5s }
     timeouts: { connect: 1s }
     host: endpoint
 admin: { enabled: false, bind: '127.0.0.1:1' }

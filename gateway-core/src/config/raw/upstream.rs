@@ -22,6 +22,7 @@ use crate::config::{
     units::TimeSpan,
     values::{EndpointAddress, HostRewrite, StatusRange},
 };
+use crate::forward::AdaptiveLimit;
 use crate::upstream::SlowStart;
 
 /// A named group of endpoints that serve the same thing.
@@ -315,6 +316,39 @@ impl Default for RawPassiveHealth {
     }
 }
 
+/// A limit of requests in flight that follows the upstream's latency: it grows while latency is what it usually is, and
+/// shrinks in proportion when requests take longer. Further requests are answered with 503.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "AdaptiveLimit")]
+#[non_exhaustive]
+pub struct RawAdaptiveLimit {
+    /// The limit at the start. Default: 100.
+    pub initial: NonZeroU32,
+    /// The least it becomes. Default: 10.
+    pub min: Located<NonZeroU32>,
+    /// The most it becomes. Default: 1000.
+    pub max: NonZeroU32,
+    /// By which factor latency may be above what is usual before the limit shrinks, at least 1. Default: 1.5.
+    pub tolerance: Located<f64>,
+    /// How often the limit is worked out anew. Default: `100ms`.
+    pub window: TimeSpan,
+}
+
+impl Default for RawAdaptiveLimit {
+    fn default() -> Self {
+        let usual = AdaptiveLimit::default();
+        let count = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+        Self {
+            initial: count(usual.initial),
+            min: count(usual.min).into(),
+            max: count(usual.max),
+            tolerance: usual.tolerance.into(),
+            window: usual.window.into(),
+        }
+    }
+}
+
 /// What the gateway may ask of an upstream at a time.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -327,6 +361,9 @@ pub struct RawUpstreamLimits {
     /// Requests being served; further ones are answered with 503. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<NonZeroU64>,
+    /// Fewer requests when the upstream's latency says that they queue. Left out: no attention is paid to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<RawAdaptiveLimit>,
     /// Requests that wait for a connection to an endpoint that has `max_connections`; further ones are answered with
     /// 503. Default: 1024.
     pub max_pending: u64,
@@ -342,6 +379,7 @@ impl Default for RawUpstreamLimits {
         Self {
             max_connections: None,
             max_requests: None,
+            adaptive: None,
             max_pending: pool.max_pending as u64,
             max_idle_connections: u32::try_from(pool.max_idle).unwrap_or(u32::MAX),
             idle_timeout: pool.idle_timeout.into(),
