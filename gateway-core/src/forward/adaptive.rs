@@ -192,9 +192,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_stays_within_its_bounds() {
-        let mut settings = AdaptiveLimit::default();
-        settings.min = 40;
-        let adaptive = Adaptive::new(settings);
+        let adaptive = Adaptive::new(AdaptiveLimit {
+            min: 40,
+            ..AdaptiveLimit::default()
+        });
         settles(&adaptive, &Queueing(100), 100, 5).await;
         assert_eq!(settles(&adaptive, &Queueing(1), 100, 5).await, 40);
     }
