@@ -249,6 +249,16 @@ impl Forward {
         })
     }
 
+    /// The request as it tells how much time is left for another attempt beside the first; `None` if it tells nothing.
+    pub(super) fn told(&self, parts: &Parts, cx: &AttemptCx) -> Option<Parts> {
+        let announce = self.timeouts.announce;
+        (announce != Announce::default()).then(|| {
+            let mut parts = parts.clone();
+            announce.enter(&mut parts.headers, cx);
+            parts
+        })
+    }
+
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps two copies of each argument that outlives an await"
@@ -357,6 +367,10 @@ impl Announce {
             return;
         }
         let Some(by) = earliest([cx.head_by, cx.done_by]) else {
+            // What a client says there is not what the gateway would.
+            if self.envoy {
+                headers.remove(EXPECTED_TIMEOUT);
+            }
             return;
         };
         let left = by.saturating_duration_since(Clock.now());

@@ -11,7 +11,7 @@ use http_body::Body as HttpBody;
 use super::adaptive::Adaptive;
 use super::affinity::{self, Marks};
 use super::channel::Channel;
-use super::{HashKey, HostPolicy, UpstreamSettings, outgoing};
+use super::{HostPolicy, UpstreamSettings, outgoing};
 use crate::balance::PickCx;
 use crate::body::Body;
 use crate::clock::{Clock, Instant};
@@ -70,8 +70,7 @@ impl UpstreamClient {
         connector: SharedConnector,
         settings: UpstreamSettings,
     ) -> Self {
-        let issues = |key: &HashKey| matches!(key, HashKey::IssuedCookie(_));
-        let marks = settings.sticky.is_some() || settings.hash.iter().any(issues);
+        let marks = settings.keeps_clients();
         Self {
             upstream,
             connector,

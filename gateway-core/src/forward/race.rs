@@ -46,7 +46,10 @@ impl Forward {
             None => Some((&mut first).await),
         };
         if let Some(outcome) = in_time {
-            hedge.record(Clock.since(begun));
+            // How fast an upstream fails says nothing of how long a reply takes.
+            if is_good(&outcome) {
+                hedge.record(Clock.since(begun));
+            }
             return outcome;
         }
         // One that is still among the filters of its backend has nothing to stand beside.
@@ -61,6 +64,9 @@ impl Forward {
         let other = Arc::<OnceLock<Picked>>::default();
         cx.picked = Some(other.clone());
         let backend = self.choose(parts, exchange)?;
+        // It has less time left than the first one was told.
+        let told = self.told(parts, &cx);
+        let parts = told.as_ref().unwrap_or(parts);
         let mut second = pin!(backend.send(parts, Body::empty(), cx, exchange));
         let (mut outcome, mut winner) = tokio::select! {
             biased;

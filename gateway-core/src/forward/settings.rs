@@ -44,6 +44,14 @@ pub struct UpstreamSettings {
     pub shards: usize,
 }
 
+impl UpstreamSettings {
+    /// Whether replies may have to tell clients what to come back with.
+    pub(crate) fn keeps_clients(&self) -> bool {
+        let issues = |key: &HashKey| matches!(key, HashKey::IssuedCookie(_));
+        self.sticky.is_some() || self.hash.iter().any(issues)
+    }
+}
+
 impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {

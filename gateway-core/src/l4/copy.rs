@@ -27,6 +27,11 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
+/// Lends the room for one read, or one datagram of any length, that all connections of a worker share.
+pub(super) fn with_scratch<R>(with: impl FnOnce(&mut [u8]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| with(scratch))
+}
+
 /// Moves bytes until both sides have ended, one has broken, or nothing moved for `idle`. `first` was read from the
 /// client already.
 ///
@@ -183,7 +188,7 @@ impl Direction {
         to: &mut Transport,
         cx: &mut Context<'_>,
     ) -> Result<Poll<()>, Side> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             let mut space = ReadBuf::new(scratch);
             match Pin::new(from).poll_read(cx, &mut space) {
                 Poll::Pending => return Ok(Poll::Pending),

@@ -15,6 +15,7 @@ use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use super::copy::with_scratch;
 use super::report::Report;
 use super::route::{End, Shares, StreamMetrics, pick};
 use crate::clock::{Clock, Instant};
@@ -302,9 +303,18 @@ impl Running<'_> {
         listener: &UdpSocket,
         service: &UdpService,
     ) -> io::Result<()> {
-        let mut space = [0u8; BUFFER];
+        with_scratch(|space| self.pass_with(space, client, listener, service))
+    }
+
+    fn pass_with(
+        &mut self,
+        space: &mut [u8],
+        client: SocketAddr,
+        listener: &UdpSocket,
+        service: &UdpService,
+    ) -> io::Result<()> {
         for _ in 0..TURNS {
-            let length = match self.session.socket.try_recv(&mut space) {
+            let length = match self.session.socket.try_recv(space) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

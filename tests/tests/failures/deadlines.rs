@@ -146,3 +146,17 @@ async fn a_handshake_may_be_given_less_time_than_the_connection() {
     assert_eq!(gateway.ended().await.reason, "upstream_tls_failed");
     peer.rest().await;
 }
+
+#[tokio::test]
+async fn what_a_client_says_of_time_is_not_passed_on_where_the_gateway_says_it() {
+    let upstream = Upstream::bind().await;
+    let route = "timeouts: { announce: [x-envoy-expected-rq-timeout-ms] }";
+    let gateway = TestGateway::start(route_to(upstream.addr(), route, "")).await;
+    let mut client = gateway.client().await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: test\r\nx-envoy-expected-rq-timeout-ms: 7\r\n\r\n")
+        .await;
+    let mut peer = upstream.accept().await;
+    let request = peer.request().await;
+    assert_eq!(request.header("x-envoy-expected-rq-timeout-ms"), None);
+}

@@ -89,7 +89,9 @@ fn whole(raw: &RawConfig, problems: &mut Findings<'_>) -> Config {
         .iter()
         .map(|route| {
             l4::check_http(route, raw, &scope, problems);
-            route::lower(route, &scope, problems)
+            let lowered = route::lower(route, &scope, problems);
+            route::check_hedge(&lowered, &route.name, &upstreams, problems);
+            lowered
         })
         .collect();
     let tcp_routes: Vec<_> = raw

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     balance::combine_hashes,
     config::{
-        ir::{Backend, Mirror, Route},
+        Located,
+        ir::{Backend, Mirror, Route, Upstream},
         raw::{DeadlineField, RawDefaults, RawRoute, RawRouteTimeouts},
         units::TimeSpan,
     },
@@ -94,6 +95,34 @@ pub(super) fn lower(raw: &RawRoute, scope: &Scope<'_>, problems: &mut Findings<'
         fingerprint,
         place: raw.name.with(()),
     }
+}
+
+/// Clients that stay where they were cannot be sent to two places, of which the reply would name one.
+pub(super) fn check_hedge(
+    route: &Route,
+    name: &Located<String>,
+    upstreams: &[Upstream],
+    problems: &mut Findings<'_>,
+) {
+    if route.hedge.is_none() {
+        return;
+    }
+    let upstream = |backend: &Backend| upstreams.get(backend.upstream);
+    let mut backends = route.backends.iter().filter_map(upstream);
+    let keeper = backends.find(|upstream| upstream.settings.keeps_clients());
+    let problem = match keeper {
+        Some(upstream) => format!(
+            "the upstream `{}` keeps its clients on their endpoints, so there is no second attempt elsewhere",
+            upstream.name
+        ),
+        None if route.sticky.is_some() => {
+            "`sticky` keeps clients on their backends, so there is no second attempt elsewhere"
+                .to_owned()
+        }
+        None => return,
+    };
+    let problem = Place::of(name).error(&["hedge"], problem);
+    problems.push(problem.hint("leave out `hedge`, or what keeps clients"));
 }
 
 /// The positions of its listeners. One that does not exist must not widen the route to all of them, but then
