@@ -97,6 +97,19 @@ struct Again {
     hedge: Option<Hedge>,
 }
 
+impl Again {
+    /// Two attempts cannot share a body that is still on its way.
+    fn hedge_for(&self, parts: &Parts, body: &Body) -> Option<&Hedge> {
+        let may = http_body::Body::is_end_stream(body) && self.policy.may_repeat(&parts.method);
+        self.hedge.as_ref().filter(|_| may)
+    }
+
+    /// Whether this request may be sent more than once.
+    fn concerns(&self, parts: &Parts, body: &Body) -> bool {
+        self.policy.attempts > 0 || self.hedge_for(parts, body).is_some()
+    }
+}
+
 impl Forward {
     /// Without time-outs of its own, retries and upgrades.
     pub(crate) fn new(split: Split) -> Self {
@@ -182,7 +195,7 @@ impl Handler for Forward {
         let done_by = self.deadline(&parts, &exchange, upgrading);
         match &self.again {
             // An upgraded body is a conversation: it cannot be held back and said again.
-            Some(again) if !upgrading => {
+            Some(again) if !upgrading && again.concerns(&parts, &body) => {
                 self.budget.deposit(again.policy.budget);
                 // In a box of its own: requests that are sent once need not be as large as those.
                 let repeating: BoxFuture<'_, _> =
@@ -307,10 +320,8 @@ impl Forward {
         done_by: Option<Instant>,
         exchange: Exchange,
     ) -> Result<Response, GatewayError> {
-        let Again { policy, hedge } = again;
-        // Two attempts cannot share a body that is still on its way.
-        let racing = http_body::Body::is_end_stream(&body) && policy.may_repeat(&parts.method);
-        let hedge = hedge.as_ref().filter(|_| racing);
+        let policy = &again.policy;
+        let hedge = again.hedge_for(&parts, &body);
         let replay = Replay::new(body, policy.buffer);
         let mut tried: Vec<EndpointId> = Vec::new();
         let mut number = 0;

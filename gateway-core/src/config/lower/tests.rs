@@ -370,7 +370,7 @@ fn routes_are_checked() {
              conf/g.yaml:1:95: error: expected a percentage between 0 and 100, found 100 (at routes[1].hedge.percentile)",
         ),
         (
-            "routes: [{ name: r, hedge: { delay: 1s }, sticky: {}, backends: [{ upstream: u }] }]",
+            "routes: [{ name: r, hedge: { delay: 1s }, sticky: { header: x-pin }, backends: [{ upstream: u }] }]",
             "conf/g.yaml:1:28: error: `sticky` keeps clients on their backends, so there is no second attempt elsewhere (at routes[0].hedge)\n  hint: leave out `hedge`, or what keeps clients",
         ),
         (
