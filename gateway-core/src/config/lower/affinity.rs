@@ -20,7 +20,7 @@ pub(super) fn hash(raw: &RawUpstream, problems: &mut Findings<'_>) -> Vec<HashKe
     let balancer = raw.balance.as_ref().map_or("p2c", |balance| &balance.kind);
     let known = !problems.lost(&raw.name, &["balance"]);
     let keys = &raw.hash.value.0;
-    if keys[..] != [HashOn::default()] && WITHOUT_HASH.contains(&balancer) && known {
+    if keys[..] != [HashOn::default().into()] && WITHOUT_HASH.contains(&balancer) && known {
         let problem = raw.hash.warning(format!(
             "`hash` has no effect, because the balancer `{balancer}` does not hash"
         ));
@@ -29,7 +29,8 @@ pub(super) fn hash(raw: &RawUpstream, problems: &mut Findings<'_>) -> Vec<HashKe
     if keys.is_empty() {
         problems.push(raw.hash.error("expected at least one key to hash"));
     }
-    let always = |key: &HashOn| matches!(key, HashOn::Path | HashOn::IssuedCookie(_));
+    let always =
+        |key: &Located<HashOn>| matches!(key.value, HashOn::Path | HashOn::IssuedCookie(_));
     if let Some(last) = keys.iter().position(always)
         && last + 1 < keys.len()
     {
@@ -39,8 +40,16 @@ pub(super) fn hash(raw: &RawUpstream, problems: &mut Findings<'_>) -> Vec<HashKe
         )));
     }
     let keys = keys.iter();
-    keys.filter_map(|key| one(key, &raw.hash, problems))
-        .collect()
+    keys.filter_map(|key| {
+        // A key that is not in a list has the place of the whole.
+        let at = if key.at.is_known() {
+            key.with(())
+        } else {
+            raw.hash.with(())
+        };
+        one(key, &at, problems)
+    })
+    .collect()
 }
 
 fn one<T>(key: &HashOn, at: &Located<T>, problems: &mut Findings<'_>) -> Option<HashKey> {

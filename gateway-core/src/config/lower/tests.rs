@@ -420,6 +420,11 @@ fn upstreams_are_checked() {
              conf/g.yaml:1:128: warning: anyone on the way to `u` can read and change the traffic (at upstreams[0].tls.insecure_skip_verify)\n  hint: name the authority that issues its certificates with `ca`",
         ),
         (
+            "upstreams: [{ name: u, endpoints: ['a:80'], balance: { type: maglev }, hash: [{ cookie: '' }, { cookie: '' }] }]",
+            "conf/g.yaml:1:79: error: `` is not a cookie name (at upstreams[0].hash[0])\n\
+             conf/g.yaml:1:95: error: `` is not a cookie name (at upstreams[0].hash[1])",
+        ),
+        (
             "upstreams: [{ name: u, endpoints: ['a:80'], timeouts: { connect: 0s }, health: { active: { path: healthz, interval: 0s, expect: [] }, passive: { eject_for: 0s } } }]",
             "conf/g.yaml:1:66: error: expected more than 0s (at upstreams[0].timeouts.connect)\n\
              conf/g.yaml:1:98: error: expected a path such as /healthz, found \"healthz\" (at upstreams[0].health.active.path)\n\

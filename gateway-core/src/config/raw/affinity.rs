@@ -15,7 +15,7 @@ use super::{
     is_default,
     matching::{exactly_one, text_or_map},
 };
-use crate::config::{fault::found_text, units::TimeSpan};
+use crate::config::{capture::Located, fault::found_text, units::TimeSpan};
 
 /// A cookie that the gateway sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
@@ -139,11 +139,11 @@ pub enum HashOn {
 
 /// What is hashed: the first of these that a request has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HashKeys(pub Vec<HashOn>);
+pub struct HashKeys(pub Vec<Located<HashOn>>);
 
 impl Default for HashKeys {
     fn default() -> Self {
-        Self(vec![HashOn::default()])
+        Self(vec![HashOn::default().into()])
     }
 }
 
@@ -274,12 +274,12 @@ impl<'de> Deserialize<'de> for HashKeys {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<HashKeys, E> {
                 let one = HashOn::deserialize(StrDeserializer::new(text))?;
-                Ok(HashKeys(vec![one]))
+                Ok(HashKeys(vec![one.into()]))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HashKeys, A::Error> {
                 let one = HashOn::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(HashKeys(vec![one]))
+                Ok(HashKeys(vec![one.into()]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<HashKeys, A::Error> {
